@@ -3,12 +3,14 @@
 
 use inbox_aws::AwsError;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
+use inbox_core::delivery::Provider;
 use inbox_core::quarantine::QuarantineId;
 use local::connector::{AwsConnector, Fault, until_crash};
-use tests::World;
+use local::invariants::{self, ExpectedOutcome, Observed, SentDelivery};
 use tests::fault_injection::allowed_repeats;
 use tests::fault_matrix::{Cell, CellResult, FaultDuration, Scenario, dry_run, run_matrix};
 use tests::operator::test_operator;
+use tests::{World, completion_body};
 
 use super::{
     COMPLETED, audit_trail, quarantine_items, quarantined_by_older_version, replay, undeliverable_event,
@@ -54,11 +56,15 @@ impl Scenario for Replayed {
             );
         }
         world.drain_outbox().await;
-        let messages = world.drain_event_ids().await;
-        assert!(!messages.is_empty() && messages.iter().all(|id| id == COMPLETED), "{messages:?}");
+        let mut run = Observed::read(&world.stack).await.unwrap();
+        let body = completion_body("b-1", "u-1");
+        let replayed =
+            SentDelivery::expecting(Provider::Rightfoot, COMPLETED, body, ExpectedOutcome::Enqueued);
+        run.deliveries.push(replayed);
+        invariants::assert_hold(&run, &[invariants::QUEUE, invariants::RECORDS]);
         assert_eq!(audit_trail(&world, COMPLETED).await.len(), 1);
         assert!(!quarantine_items(&world).await[0].contains_key("due"));
-        CellResult { summary: format!("first {first:?}"), repeats: messages.len() - 1, allowed }
+        CellResult { summary: format!("first {first:?}"), repeats: run.messages.len() - 1, allowed }
     }
 
     fn durations(self, _: Fault) -> &'static [FaultDuration] {

@@ -5,6 +5,7 @@
 //! `cargo test -p tests --test it submissions::submission_fault_matrix:: -- --nocapture` prints the table.
 
 use local::connector::{AwsConnector, Fault};
+use local::invariants::{self, Observed, SubmissionLog, SubmissionResponse};
 use serde_json::{Value, json};
 use tests::fault_injection::is_applied_unseen;
 use tests::fault_matrix::{Cell, CellResult, FaultDuration, Scenario, run_matrix};
@@ -168,15 +169,24 @@ impl Scenario for Submission {
 
         assert_eq!(it.rightfoot.batches().len() + it.rightfoot.schedules().len(), 1, "made at Rightfoot");
         let url = url_in(&it.rightfoot.post_bodies());
+        let mut responses = vec![SubmissionResponse::of(&outcome), SubmissionResponse::of(&again)];
         let batch = match kind {
             Kind::Batch | Kind::BatchAgain | Kind::PartlyRefused => {
                 assert_one_batch(it, kind, &outcome, expect_answer(again)).await
             }
-            Kind::Schedule => assert_one_schedule(it, &outcome, again).await,
+            Kind::Schedule => {
+                let answered = assert_one_schedule(it, &outcome, again).await;
+                responses.push(SubmissionResponse::of(&Some(Ok(answered))));
+                "run-1".to_owned()
+            }
         };
         let webhook = it.world.deliver_rightfoot_to(token(&url), completion_body(&batch, "u-1")).await;
         assert_eq!(webhook.body, r#"{"status":"received"}"#, "the URL proves nothing");
         assert_nothing_due(it, kind).await;
+        let mut run = Observed::read(&it.world.stack).await.unwrap();
+        run.rightfoot = it.rightfoot.snapshot();
+        run.submissions.push(SubmissionLog { submission_id: NAME.to_owned(), responses });
+        invariants::assert_hold(&run, &[invariants::SUBMISSIONS, invariants::TRACKING]);
         let summary = format!("first {first:<22}{first_posts} POST  again {retry:<18}{retry_posts} POST ");
         CellResult { summary, repeats: 0, allowed: 0 }
     }
@@ -215,9 +225,9 @@ async fn assert_one_batch(it: &RightfootWorld, kind: Kind, first: &RequestOutcom
     batch_id
 }
 
-/// Checks that there is one schedule, tracked once (if need be by an operator), with the same answer each time.
-/// Returns a batch id that could be its run.
-async fn assert_one_schedule(it: &RightfootWorld, first: &RequestOutcome, again: RequestOutcome) -> String {
+/// Checks that there is one schedule, tracked once (if need be by an operator), with the same answer each time, which
+/// it returns.
+async fn assert_one_schedule(it: &RightfootWorld, first: &RequestOutcome, again: RequestOutcome) -> Value {
     let id = it.rightfoot.schedules().pop().unwrap().schedule_id;
     if again.as_ref().is_some_and(Result::is_err) {
         assert_eq!(state_attributes(&submission_item(&it.world, NAME).await.unwrap()), PENDING);
@@ -235,7 +245,7 @@ async fn assert_one_schedule(it: &RightfootWorld, first: &RequestOutcome, again:
         }
     }
     assert_eq!(text(&assert_one_tracked(it).await, "pk"), format!("rightfoot#schedule#{id}"));
-    "run-1".to_owned()
+    answered
 }
 
 /// Checks that nothing is due but the schedule: a batch's completion came by webhook.

@@ -141,28 +141,13 @@ pub(super) async fn submit_until_succeeded(
         if !log.responses.is_empty() {
             sim_clock.sleep(REPEAT_DELAY).await;
         }
-        let response = match until_crash(requests.handle(&request)).await {
-            None => SubmissionResponse::Crashed,
-            Some(Err(error)) => SubmissionResponse::Failed(error.name()),
-            Some(Ok(answer)) => parse_response(&answer),
-        };
+        let response = SubmissionResponse::of(&until_crash(requests.handle(&request)).await);
         if response == SubmissionResponse::Crashed {
             requests = stack.another_process().requests;
         }
         log.responses.push(response);
     }
     log
-}
-
-fn parse_response(answer: &Value) -> SubmissionResponse {
-    let id = answer.get("batch_id").or_else(|| answer.get("schedule_id")).and_then(Value::as_str);
-    let failed = answer.get("failed_authorizers").and_then(Value::as_array).into_iter().flatten();
-    let failed = failed.filter_map(|failed| failed.get("authorizer_unique_id")?.as_str());
-    SubmissionResponse::Succeeded {
-        // Without an id, it matches no batch at Rightfoot and becomes a violation.
-        id: id.unwrap_or_default().to_owned(),
-        failed_authorizers: failed.map(str::to_owned).collect(),
-    }
 }
 
 #[cfg(test)]

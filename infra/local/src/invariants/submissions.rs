@@ -1,7 +1,32 @@
 //! Submissions to Rightfoot, and what exists there.
 
+use rightfoot_requests::RequestError;
+use serde_json::Value;
+
 use super::comparison::Comparison;
-use super::observed::Observed;
+use super::observed::{Observed, SubmissionResponse};
+
+impl SubmissionResponse {
+    /// The response that a caller sees; `None` if the process has crashed.
+    pub fn of(outcome: &Option<Result<Value, RequestError>>) -> Self {
+        match outcome {
+            None => Self::Crashed,
+            Some(Err(error)) => Self::Failed(error.name()),
+            Some(Ok(answer)) => Self::parse(answer),
+        }
+    }
+
+    fn parse(answer: &Value) -> Self {
+        let id = answer.get("batch_id").or_else(|| answer.get("schedule_id")).and_then(Value::as_str);
+        let failed = answer.get("failed_authorizers").and_then(Value::as_array).into_iter().flatten();
+        let failed = failed.filter_map(|failed| failed.get("authorizer_unique_id")?.as_str());
+        Self::Succeeded {
+            // Without an id, it matches no batch at Rightfoot and becomes a violation.
+            id: id.unwrap_or_default().to_owned(),
+            failed_authorizers: failed.map(str::to_owned).collect(),
+        }
+    }
+}
 
 impl Observed {
     /// The batches and schedules that exist at Rightfoot because they were submitted, and the submissions that were
