@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use local::connector::Fault;
+use local::invariants::{self, Observed};
 use local::rightfoot_simulator::WebhookLoss;
 use proptest::prelude::*;
 use tests::rightfoot_world::{RightfootWorld, daily_schedule_request};
@@ -121,7 +122,12 @@ async fn run_sequence(all: Vec<RandomEvent>) {
         expected.extend(batch.schedule_id.map(|_| tests::polled_alerts_event_id(&batch.batch_id, &["a"])));
     }
     expected.sort();
-    let mut messages = it.world.drain_event_ids().await;
+    let mut run = Observed::read(&it.world.stack).await.unwrap();
+    run.rightfoot = it.rightfoot.snapshot();
+    run.thresholds.insert("a".to_owned(), "100".to_owned());
+    invariants::assert_hold(&run, &[invariants::ALERTS, invariants::TRACKING]);
+    let mut messages: Vec<_> = run.messages.into_iter().map(|message| message.id).collect();
+    messages.sort();
     let crashes = all.iter().filter(|one| matches!(one, RandomEvent::PollDies(..))).count();
     // A crash may hit several events between send and mark, and repeats each of them at most once.
     for id in &expected {
