@@ -12,9 +12,6 @@ use crate::stack_parameters;
 use crate::target::Target;
 use crate::terminal;
 
-/// Path of Fynapse's webhook.
-pub(crate) const FYNAPSE_PATH: &str = "/webhooks/fynapse";
-
 /// Loads the keys that Fynapse signs with. `codec` overrides the one of the stack.
 pub(crate) async fn load_fynapse_keys(target: &Target, codec: Option<KeyCodec>) -> anyhow::Result<Keys> {
     let secret = target.fynapse_secret()?;

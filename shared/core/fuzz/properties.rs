@@ -27,12 +27,13 @@ use inbox_core::limits::{
 };
 use inbox_core::message::{MessageMeta, QueueMessage, build_message, parse_dataref};
 use inbox_core::origin::Origin;
+use inbox_core::providers::fynapse::signature;
 use inbox_core::providers::{ParseError, ParseOutcome, parse};
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, reply_for};
 use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
-use inbox_core::{signature, url_token};
+use inbox_core::url_token;
 use serde_json::Value;
 use serde_json::value::RawValue;
 

@@ -1,9 +1,9 @@
 //! A webhook delivery, and the witness type for a verified one.
 //!
-//! A [`Delivery`] is untrusted. [`crate::signature::verify`] and [`crate::url_token::verify`] turn it into a
-//! [`Verified`]; [`crate::poll`] makes one from an authenticated answer of the provider's API, and
-//! [`crate::quarantine`] restores one that was verified before. Only a `Verified` can become an event (P4): its
-//! fields and its constructor are private.
+//! A [`Delivery`] is untrusted. [`signature::verify`](crate::providers::fynapse::signature::verify) and
+//! [`url_token::verify`](crate::url_token::verify) turn it into a [`Verified`]; [`crate::poll`] makes one from an
+//! authenticated answer of the provider's API, and [`crate::quarantine`] restores one that was verified before. Only a
+//! `Verified` can become an event (P4): its fields and its constructor are private.
 //!
 //! ```compile_fail,E0451
 //! use inbox_core::delivery::{Provider, Verified};

@@ -3,8 +3,8 @@
 //! The time is an argument; nothing here reads the environment or touches the network. `shared/aws` and the
 //! functions carry out these decisions.
 //!
-//! A webhook passes through the modules in this order: [`delivery`] (the HTTP request) → [`signature`] or
-//! [`url_token`] (verify the sender) → [`providers`] (parse the payload) → [`event`] (its dedupe key) →
+//! A webhook passes through the modules in this order: [`delivery`] (the HTTP request) → [its signature](providers::fynapse::signature)
+//! or [`url_token`] (verify the sender) → [`providers`] (parse the payload) → [`event`] (its dedupe key) →
 //! [`duplicates`] (whether it is recorded already) → [`message`] (the SQS message) → [`reply`] (the HTTP reply).
 //!
 //! Events that no webhook announced are found by polling: [`requests`] (submissions, and what to track) → [`poll`]
@@ -58,7 +58,6 @@ pub mod reparse;
 pub mod reply;
 pub mod requests;
 pub mod rightfoot_api;
-pub mod signature;
 pub mod subject;
 pub mod table_keys;
 pub mod thresholds;

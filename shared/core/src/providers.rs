@@ -3,7 +3,7 @@
 //! Everything that differs between providers is in their [`ProviderSpec`]s, one in each file of this module. Rightfoot's
 //! API, and the polling of it, are apart: see [`crate::poll`].
 
-mod fynapse;
+pub mod fynapse;
 mod rightfoot;
 
 use std::borrow::Cow;

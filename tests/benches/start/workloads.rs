@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::signature;
+use inbox_core::providers::fynapse::signature;
 use inbox_core::time::UnixSecs;
 use local::connector::Fault;
 use local::lambda_api::aws_endpoint;

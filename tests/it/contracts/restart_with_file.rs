@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::StreamExt;
 use futures::stream;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::signature;
+use inbox_core::providers::fynapse::signature;
 use inbox_core::time::UnixSecs;
 use serde_json::Value;
 use tests::lambda_process::build_binary;

@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 use inbox_core::keys::Keys;
-use inbox_core::signature;
+use inbox_core::providers::fynapse::signature;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::http_client::DeliveryRng;

@@ -158,7 +158,7 @@ impl Processing {
         self.table.load_payload(&event.payload).await
     }
 
-    /// Marks an event as done: its effect has happened. Conflicts if the claim was lost.
+    /// Marks an event as done: its effect has happened. Conflicts unless the claim is still this worker's own.
     pub async fn mark_done(&self, event: &ClaimedEvent, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
         let expires_at = record_expiry(now, self.table.retention_days);
         self.table.update_once(event.end_cycle(Attribute::DoneAt, now, expires_at)).await

@@ -1,4 +1,7 @@
-//! Fynapse's specification, and the parsing of its webhooks (shared/providers/fynapse.md, "Envelope"). Every `event_type` is accepted; `data` has no fixed schema.
+//! Fynapse's specification, and the parsing of its webhooks (shared/providers/fynapse.md, "Envelope"). Every
+//! `event_type` is accepted; `data` has no fixed schema.
+
+pub mod signature;
 
 use serde::Deserialize;
 
@@ -10,7 +13,6 @@ use crate::delivery::{Provider, Verified};
 use crate::event::{Event, EventKey};
 use crate::id::Id;
 use crate::limits::{BODY_MAX_BYTES, ID_MAX_BYTES};
-use crate::signature;
 
 pub(super) const SPEC: ProviderSpec = ProviderSpec {
     title: "Fynapse",

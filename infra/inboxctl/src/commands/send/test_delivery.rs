@@ -5,13 +5,14 @@ use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::keys::{KeyCodec, Keys};
-use inbox_core::signature;
+use inbox_core::providers::ProviderSpec;
+use inbox_core::providers::fynapse::signature;
 use inbox_core::time::{UnixMillis, UnixSecs};
 use uuid::Uuid;
 
 use super::args::{SendArgs, SpoilKind};
 use crate::target::Target;
-use crate::webhook_keys::{FYNAPSE_PATH, load_fynapse_keys, mint_rightfoot_path};
+use crate::webhook_keys::{load_fynapse_keys, mint_rightfoot_path};
 
 /// Age of a stale test signature; larger than any tolerance that the template accepts.
 const STALE_AGE_SECS: i64 = 4 * 86_400;
@@ -31,7 +32,7 @@ pub(crate) async fn build_delivery(target: &Target, args: &SendArgs) -> anyhow::
             let keys = load_fynapse_keys(target, args.key_codec).await?;
             let url = match &args.url {
                 Some(url) => url.clone(),
-                None => format!("{}{FYNAPSE_PATH}", base_url(target)?),
+                None => format!("{}{}", base_url(target)?, ProviderSpec::of(args.provider).route),
             };
             Ok(sign_delivery(url, body, event, &keys, args.spoil, target.now().secs()))
         }
