@@ -8,6 +8,7 @@ mod replay_fault_matrix;
 
 use std::time::Duration;
 
+use inbox_aws::items::QuarantinedItem;
 use inbox_aws::quarantine_replay::QuarantineReplayOutcome;
 use inbox_aws::stores::ReplayOutcome;
 use inbox_core::audit::{Operator, OperatorAction};
@@ -30,6 +31,12 @@ async fn quarantined_by_older_version() -> (World, QuarantineId) {
     world.advance(DAY);
     world.stack.connector.clear_call_log();
     (world, id)
+}
+
+/// The quarantined item that has waited longest, of this reason or of all.
+async fn oldest_open(world: &World, reason: Option<QuarantineReason>) -> QuarantinedItem {
+    let (mut open, _) = world.stores().operator.list_quarantine(reason, None, 10).await.unwrap();
+    open.remove(0)
 }
 
 /// An event that the relay quarantined after SQS had rejected it repeatedly.
@@ -186,14 +193,7 @@ async fn p7_a_stale_delivery_counts_if_an_operator_says_so() {
     // Past the signature's tolerance of 300 s.
     world.advance(Duration::from_secs(301));
     assert_eq!(world.deliver_fynapse_with(&body, &signature, Some("key-1")).await.status, 403);
-    let quarantined = world
-        .stores()
-        .operator
-        .list_quarantine(Some(QuarantineReason::Stale), None, 10)
-        .await
-        .unwrap()
-        .0
-        .remove(0);
+    let quarantined = oldest_open(&world, Some(QuarantineReason::Stale)).await;
     assert_eq!(quarantined.headers["idempotency-key"], "key-1");
     let outcome = replay(&world, &quarantined.id).await;
     assert!(
@@ -214,7 +214,7 @@ async fn p7_somebody_elses_batch_stays_until_it_is_ours() {
     };
     world.put_item(tracked("other")).await;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
-    let quarantined = world.stores().operator.list_quarantine(None, None, 10).await.unwrap().0.remove(0);
+    let quarantined = oldest_open(&world, None).await;
     assert_eq!(quarantined.reason, QuarantineReason::SubjectMismatch);
     assert_eq!(
         replay(&world, &quarantined.id).await,

@@ -8,7 +8,7 @@ use inbox_core::quarantine::{QuarantineId, QuarantineReason, Resolution};
 use tests::operator::test_operator;
 use tests::{DAY, Item, World, completion_body, extract_body, number, text};
 
-use super::{COMPLETED, UNREADABLE, quarantine_items, replay, undeliverable_event};
+use super::{COMPLETED, UNREADABLE, oldest_open, quarantine_items, replay, undeliverable_event};
 
 #[tokio::test]
 async fn p7_the_same_bytes_by_another_url_make_an_item_of_their_own() {
@@ -55,14 +55,7 @@ async fn resent_after(days: u32) -> (World, QuarantineId) {
     assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"]);
     world.advance(DAY * days);
     assert_eq!(world.deliver_fynapse_with(&body, &signature, None).await.status, 403);
-    let quarantined = world
-        .stores()
-        .operator
-        .list_quarantine(Some(QuarantineReason::Stale), None, 10)
-        .await
-        .unwrap()
-        .0
-        .remove(0);
+    let quarantined = oldest_open(&world, Some(QuarantineReason::Stale)).await;
     (world, quarantined.id)
 }
 
