@@ -152,8 +152,8 @@ impl Table {
             .table_name(&self.name)
             .key_condition_expression(expression)
             .set_projection_expression((!names.is_empty()).then(|| names.join(", ")))
-            .set_expression_attribute_names(placeholders.names())
-            .set_expression_attribute_values(placeholders.values())
+            .set_expression_attribute_names(placeholders.take_names())
+            .set_expression_attribute_values(placeholders.take_values())
     }
 
     /// Puts an item on a condition. If it does not hold, the existing item comes back.
@@ -176,8 +176,8 @@ impl Table {
             .table_name(&self.name)
             .set_item(Some(item))
             .condition_expression(expression)
-            .set_expression_attribute_names(placeholders.names())
-            .set_expression_attribute_values(placeholders.values())
+            .set_expression_attribute_names(placeholders.take_names())
+            .set_expression_attribute_values(placeholders.take_values())
     }
 
     /// Updates an item. If the condition does not hold, the existing item comes back. After an error the outcome is unknown, and
@@ -231,8 +231,8 @@ impl Table {
             .set_key(Some(update.key.to_item()))
             .update_expression(update.update_expression())
             .set_condition_expression(condition)
-            .set_expression_attribute_names(update.placeholders.names())
-            .set_expression_attribute_values(update.placeholders.values())
+            .set_expression_attribute_names(update.placeholders.take_names())
+            .set_expression_attribute_values(update.placeholders.take_values())
     }
 }
 

@@ -156,15 +156,15 @@ impl Placeholders {
         parts.join(operator)
     }
 
-    /// The names, as a request takes them.
-    pub(crate) fn names(&self) -> Option<HashMap<String, String>> {
+    /// Takes the names out, for the request.
+    pub(crate) fn take_names(&mut self) -> Option<HashMap<String, String>> {
         // DynamoDB rejects empty maps.
-        (!self.names.is_empty()).then(|| self.names.clone())
+        Some(std::mem::take(&mut self.names)).filter(|names| !names.is_empty())
     }
 
-    /// The values, as a request takes them.
-    pub(crate) fn values(&self) -> Option<HashMap<String, AttributeValue>> {
-        (!self.values.is_empty()).then(|| self.values.clone())
+    /// Takes the values out, for the request.
+    pub(crate) fn take_values(&mut self) -> Option<HashMap<String, AttributeValue>> {
+        Some(std::mem::take(&mut self.values)).filter(|values| !values.is_empty())
     }
 }
 
@@ -182,9 +182,9 @@ mod tests {
             placeholders.condition(&condition),
             "#rev = :v0 AND (attribute_not_exists(#type) OR NOT (contains(#open_events, :v1)))"
         );
-        let names = placeholders.names().unwrap();
+        let names = placeholders.take_names().unwrap();
         assert_eq!(names.get("#type").map(String::as_str), Some("type"));
-        let values = placeholders.values().unwrap();
+        let values = placeholders.take_values().unwrap();
         assert_eq!(values.get(":v0"), Some(&AttributeValue::N("7".to_owned())));
         assert_eq!(values.get(":v1"), Some(&AttributeValue::S("x; DROP".to_owned())));
     }

@@ -38,6 +38,7 @@ impl Table {
     ) -> Result<ScanPage<T>, AwsError> {
         let mut placeholders = Placeholders::default();
         let expression = placeholders.condition(filter);
+        let (names, values) = (placeholders.take_names(), placeholders.take_values());
         let mut start = after.map(|cursor| Key::new(cursor.pk, cursor.sk).to_item());
         let mut found = Vec::new();
         for _ in 0..SCAN_PAGES_MAX {
@@ -46,8 +47,8 @@ impl Table {
                 .scan()
                 .table_name(&self.name)
                 .filter_expression(&expression)
-                .set_expression_attribute_names(placeholders.names())
-                .set_expression_attribute_values(placeholders.values())
+                .set_expression_attribute_names(names.clone())
+                .set_expression_attribute_values(values.clone())
                 .set_exclusive_start_key(start);
             let page =
                 scan.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:Scan", &error))?;

@@ -50,8 +50,8 @@ impl Table {
             .table_name(&self.name)
             .set_item(Some(item))
             .condition_expression(expression)
-            .set_expression_attribute_names(placeholders.names())
-            .set_expression_attribute_values(placeholders.values())
+            .set_expression_attribute_names(placeholders.take_names())
+            .set_expression_attribute_values(placeholders.take_values())
             .build()
             .map_err(|_| UNREADABLE_ITEM)?;
         Ok(TransactWriteItem::builder().put(put).build())
@@ -65,8 +65,8 @@ impl Table {
             .set_key(Some(update.key.to_item()))
             .update_expression(update.update_expression())
             .set_condition_expression(condition)
-            .set_expression_attribute_names(update.placeholders.names())
-            .set_expression_attribute_values(update.placeholders.values())
+            .set_expression_attribute_names(update.placeholders.take_names())
+            .set_expression_attribute_values(update.placeholders.take_values())
             .build()
             .map_err(|_| UNREADABLE_ITEM)?;
         Ok(TransactWriteItem::builder().update(update).build())
