@@ -1,12 +1,15 @@
 //! The effect of an event: confirmation by the provider's API, and the time of the next attempt.
 //!
-//! A webhook is only a hint. It has an effect only as far as the provider's API confirms it: [`batch_snapshot`]
-//! decides when a batch is complete, [`alert`] which balances met their threshold, [`pending_alerts`] how an event with
-//! alerts ends. [`crate::bus`] builds the events.
+//! A webhook is only a hint. It has an effect only as far as the provider's API confirms it: [`admission`] decides whether the
+//! API is asked at all, [`batch_snapshot`] when a batch is complete, [`alert`] which balances met their threshold,
+//! [`tracking_wait`] how long an alert waits for its batch, [`pending_alerts`] how an event with alerts ends.
+//! [`crate::bus`] builds the events.
 
+pub mod admission;
 pub mod alert;
 pub mod batch_snapshot;
 pub mod pending_alerts;
+pub mod tracking_wait;
 
 use std::time::Duration;
 

@@ -47,6 +47,7 @@ pub mod expiry;
 pub mod id;
 pub mod json;
 pub mod keys;
+pub mod lateness;
 pub mod lifecycle;
 pub mod limits;
 pub mod message;

@@ -12,9 +12,10 @@ use inbox_aws::telemetry::metrics;
 use inbox_core::bus::{BatchRef, BusEvent, threshold_met};
 use inbox_core::effect::alert::{ThresholdCrossing, UntrackedAlertPolicy};
 use inbox_core::effect::pending_alerts::{PendingAlerts, UnpublishedAlerts};
+use inbox_core::effect::tracking_wait::{TrackingWait, may_expedite_schedule};
 use inbox_core::effect::{EffectOutcome, RequeueDetails};
 use inbox_core::id::Id;
-use inbox_core::limits::{BUS_ENTRIES_MAX, POLL_INTERVAL_SECS, UNKNOWN_BATCH_DEADLINE_SECS};
+use inbox_core::limits::{BUS_ENTRIES_MAX, POLL_INTERVAL_SECS};
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::providers::{AlertPayload, parse_alerts};
 use inbox_core::quarantine::QuarantineReason;
@@ -133,16 +134,15 @@ impl EventWorker {
         .await
     }
 
-    /// Requeues an alert until the poller has found the run of its batch: a webhook is unsigned, so its thresholds cannot be
-    /// trusted. It is quarantined only after an answer of the API: after two hours ([`UNKNOWN_BATCH_DEADLINE_SECS`]) if that has no
-    /// row of the batch, else after the poll deadline.
+    /// Requeues an alert until the poller has found the run of its batch. It is quarantined only after an answer of the API: see
+    /// [`TrackingWait`].
     async fn wait_for_tracking(&self, event: &ClaimedEvent, batch_id: &Id) -> EffectOutcome {
         let waited = self.clock.now().since(event.processing_since());
-        // No genuine webhook is hours ahead of the API, so an unknown batch ends its event sooner.
-        if waited < self.poll_deadline.min(Duration::from_secs(UNKNOWN_BATCH_DEADLINE_SECS)) {
-            return EffectOutcome::Requeue(RequeueDetails::with_reason("not_tracked"));
+        match TrackingWait::after(waited, self.poll_deadline) {
+            TrackingWait::Continue => EffectOutcome::Requeue(RequeueDetails::with_reason("not_tracked")),
+            TrackingWait::EndIfUnknown => self.final_check(batch_id, true).await,
+            TrackingWait::End => self.final_check(batch_id, false).await,
         }
-        self.final_check(batch_id, waited < self.poll_deadline).await
     }
 
     /// Returns the tracked schedule that an event names, if any, and expedites it.
@@ -159,26 +159,15 @@ impl EventWorker {
         Ok(schedule)
     }
 
-    /// Makes a schedule due now, so that the poller finds the run: only on the first attempt at an alert, and not if the alert
-    /// came by the URL of another subject.
+    /// Makes a schedule due now, so that the poller finds the run.
     async fn expedite_schedule(&self, event: &ClaimedEvent, schedule: &ScheduleItem) -> Result<(), AwsError> {
         let now = self.clock.now();
-        if event.requeues() == 0
-            && event
-                .subject
-                .as_ref()
-                .zip(schedule.schedule.subject.as_ref())
-                .is_none_or(|(its, ours)| its == ours)
-            && schedule.tracking.due_at.is_some_and(|due_at| due_at > now)
-        {
+        let ScheduleItem { schedule, tracking, .. } = schedule;
+        let (its, ours) = (event.subject.as_ref(), schedule.subject.as_ref());
+        if may_expedite_schedule(event.requeues(), its, ours, tracking.due_at, now) {
             // Anybody who holds the URL can cause this, so limit it to the poller's own interval.
-            self.tracking
-                .expedite_schedule(
-                    &schedule.schedule.schedule_id,
-                    Duration::from_secs(POLL_INTERVAL_SECS),
-                    now,
-                )
-                .await?;
+            let interval = Duration::from_secs(POLL_INTERVAL_SECS);
+            self.tracking.expedite_schedule(&schedule.schedule_id, interval, now).await?;
         }
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! Checks for stuck items: at the relay, the poller, the worker and in quarantine.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use inbox_aws::AwsError;
 use inbox_aws::items::EventRecord;
 use inbox_aws::stores::{DueKey, EventFilter, Stores};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
+use inbox_core::lateness::{is_late, is_outcome_late, is_processing_slow};
 use inbox_core::lifecycle::EventState;
-use inbox_core::limits::{QUEUE_RETENTION_DAYS, SUBMISSION_DUE_SECS};
+use inbox_core::limits::QUEUE_RETENTION_DAYS;
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::UnixMillis;
 
@@ -19,10 +19,6 @@ use crate::commands::due::display_name;
 use crate::output::{Timestamp, pluralize};
 use crate::target::Target;
 
-/// Lateness of a due item that fails a check. The relay and the poller run every minute.
-const LATE_AFTER: Duration = Duration::from_secs(5 * 60);
-/// Age of a sent event that warns: longer than a message is hidden and received again.
-const SLOW_AFTER: Duration = Duration::from_secs(30 * 60);
 /// Name of the check for lost messages; skipped without a worker.
 const LOST_MESSAGES: &str = "lost messages";
 /// Name of the check for events that wait for the worker; skipped without a worker.
@@ -66,14 +62,10 @@ impl BacklogChecks<'_> {
         result.unwrap_or_else(|fault| CheckResult::from_error(self.target, check, &fault, &self.table))
     }
 
-    fn is_late(&self, since: UnixMillis) -> bool {
-        self.now.since(since) > LATE_AFTER
-    }
-
     async fn relay(&self) -> Result<CheckResult, AwsError> {
         const CHECK: &str = "relay";
         let (due, _) = self.stores.due_index.list_due_keys(DueQueue::Outbox, None, SAMPLE_SIZE).await?;
-        if let Some(oldest) = due.first().filter(|oldest| self.is_late(oldest.due_at)) {
+        if let Some(oldest) = due.first().filter(|oldest| is_late(oldest.due_at, self.now)) {
             let found = format!(
                 "{} is due since {}",
                 display_name(oldest),
@@ -87,7 +79,7 @@ impl BacklogChecks<'_> {
             let Some(key) = EventKey::from_table_key(&due_key.pk, &due_key.sk) else { continue };
             let Some(event) = self.stores.operator.event(&key).await? else { continue };
             let enqueue_after = event.enqueue_after.unwrap_or(event.received_at);
-            if event.lifecycle.due_at.is_some() && event.attempts > 0 && self.is_late(enqueue_after) {
+            if event.lifecycle.due_at.is_some() && event.attempts > 0 && is_late(enqueue_after, self.now) {
                 let found = format!(
                     "{key} has to be enqueued since {}, and was tried {}",
                     Timestamp(enqueue_after).with_age(self.now),
@@ -106,7 +98,7 @@ impl BacklogChecks<'_> {
     async fn poller(&self) -> Result<CheckResult, AwsError> {
         const CHECK: &str = "poller";
         let (due, _) = self.stores.due_index.list_due_keys(DueQueue::Poll, None, SAMPLE_SIZE).await?;
-        Ok(match due.first().filter(|oldest| self.is_late(oldest.due_at)) {
+        Ok(match due.first().filter(|oldest| is_late(oldest.due_at, self.now)) {
             Some(oldest) => CheckResult::fail(
                 CHECK,
                 format!(
@@ -125,7 +117,7 @@ impl BacklogChecks<'_> {
         let selection = EventFilter { states: BTreeSet::from([EventState::Sent]), ..EventFilter::default() };
         let sent = self.stores.operator.list_events(&selection, None, SAMPLE_SIZE, self.now).await?.items;
         let sent_at = |event: &EventRecord| event.lifecycle.sent_at.unwrap_or(self.now);
-        let slow = sent.iter().filter(|event| self.now.since(sent_at(event)) > SLOW_AFTER);
+        let slow = sent.iter().filter(|event| is_processing_slow(sent_at(event), self.now));
         Ok(match slow.clone().min_by_key(|event| sent_at(event)) {
             Some(oldest) => CheckResult::warn(
                 PROCESSING,
@@ -207,7 +199,6 @@ impl BacklogChecks<'_> {
     async fn submissions(&self) -> Result<CheckResult, AwsError> {
         const CHECK: &str = "submissions";
         let (due_keys, _) = self.stores.due_index.list_due_keys(DueQueue::Poll, None, SAMPLE_SIZE).await?;
-        let grace_period = Duration::from_secs(SUBMISSION_DUE_SECS);
         for due_key in due_keys.iter().filter(|due_key| due_key.pk.starts_with("rightfoot#submission#")) {
             let timeline = self.stores.operator.timeline(&due_key.pk).await?;
             // Its outcome may be unknown all the same.
@@ -222,7 +213,7 @@ impl BacklogChecks<'_> {
             // A younger one may still be in progress: its alarm is not due either.
             if let Some(unresolved) = timeline
                 .submission
-                .filter(|it| it.tracking.due_at.is_some() && self.now.since(it.written_at) > grace_period)
+                .filter(|it| it.tracking.due_at.is_some() && is_outcome_late(it.written_at, self.now))
             {
                 let found = format!(
                     "the outcome of {} is unknown since {}",

@@ -1,0 +1,28 @@
+//! Limits of stored items and messages: their sizes, their retention, the shards of the index.
+
+/// Largest payload stored inside the record itself.
+pub const INLINE_PAYLOAD_MAX_BYTES: usize = 4 * 1024;
+/// Largest part of a payload that does not fit inline (an item may hold 400 KB).
+pub const PART_MAX_BYTES: usize = 350 * 1024;
+/// Largest message that carries its payload; a larger one carries a reference instead.
+pub const MESSAGE_MAX_BYTES: usize = 200 * 1024;
+/// SQS's own limit for a message and for a batch.
+pub const SQS_MAX_BYTES: usize = 1024 * 1024;
+/// Earlier processing cycles of an event that its record keeps: the first, and the latest ones.
+pub const PAST_CYCLES_MAX: usize = 10;
+/// Partitions over which due items are spread.
+pub const DUE_SHARDS: u8 = 16;
+/// Items per query of the index, and per read (`BatchGetItem` takes a hundred).
+pub const DUE_PAGE_ITEMS: usize = 50;
+/// Calls to one service that a scan keeps in flight at the same time; as many connections are warmed up.
+pub const CONCURRENT_CALLS: usize = 10;
+/// Shortest retention of a finished record.
+pub const RETENTION_MIN_DAYS: u64 = 30;
+/// Retention of a quarantined delivery.
+pub const QUARANTINE_RETENTION_DAYS: u64 = 90;
+/// Additional retention of payload parts, beyond everything that may refer to them.
+pub const PARTS_MARGIN_DAYS: u64 = 30;
+/// Retention of a message on the queues.
+pub const QUEUE_RETENTION_DAYS: u64 = 14;
+/// Time that a received message is hidden from other receivers.
+pub const VISIBILITY_SECS: u64 = 540;
