@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use crate::limits::{LATE_AFTER_SECS, SLOW_AFTER_SECS, SUBMISSION_DUE_SECS};
+use crate::limits::{SUBMISSION_DUE_SECS, VISIBILITY_SECS};
 use crate::time::UnixMillis;
 
-/// Returns `true` if an item of a due queue is late. The relay and the poller run every minute.
+/// Lateness of a due item that an operator should look at. The relay and the poller run every minute.
+const LATE_AFTER_SECS: u64 = 5 * 60;
+/// Age of a sent event that an operator should look at.
+const SLOW_AFTER_SECS: u64 = 30 * 60;
+
+// A message that a crashed worker left is received again before its event counts as slow.
+const _: () = assert!(2 * VISIBILITY_SECS < SLOW_AFTER_SECS);
+
+/// Returns `true` if an item of a due queue is late.
 pub fn is_late(due_at: UnixMillis, now: UnixMillis) -> bool {
     now.since(due_at) > Duration::from_secs(LATE_AFTER_SECS)
 }
@@ -27,7 +35,7 @@ mod tests {
 
     #[test]
     fn an_item_is_late_only_after_its_limit() {
-        let verdicts = |minutes: u64, extra_ms: u64| {
+        let verdicts = |minutes: i64, extra_ms: i64| {
             let now = UnixMillis(minutes * 60_000 + extra_ms);
             [is_late, is_outcome_late, is_processing_slow].map(|verdict| verdict(UnixMillis(0), now))
         };

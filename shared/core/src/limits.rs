@@ -4,7 +4,6 @@
 
 mod event_relay;
 mod event_worker;
-mod lateness;
 mod rightfoot_poller;
 mod rightfoot_requests;
 mod secrets;
@@ -13,7 +12,6 @@ mod webhooks;
 
 pub use event_relay::*;
 pub use event_worker::*;
-pub use lateness::*;
 pub use rightfoot_poller::*;
 pub use rightfoot_requests::*;
 pub use secrets::*;
@@ -59,8 +57,6 @@ const _: () = {
     assert!(AUTHORIZERS_MAX <= CSV_AUTHORIZERS_MAX);
     // A claim outlasts its worker, and ends before a returned message becomes visible again.
     assert!(PROCESSING_BUDGET_SECS < WORKER_TIMEOUT_SECS && WORKER_TIMEOUT_SECS < PROCESSING_CLAIM_SECS);
-    // A message that a crashed worker left is received again before its event counts as slow.
-    assert!(2 * VISIBILITY_SECS < SLOW_AFTER_SECS);
     // AWS recommends a visibility timeout of six times the function's timeout.
     assert!(PROCESSING_CLAIM_SECS < VISIBILITY_SECS && 6 * WORKER_TIMEOUT_SECS <= VISIBILITY_SECS);
     // A requeued event is due late enough for its next snapshot to count.

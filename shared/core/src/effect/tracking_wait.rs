@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn an_alert_waits_two_hours_for_a_batch_that_rightfoot_does_not_know_and_a_day_for_one_that_it_knows() {
         let hours =
-            |waited| TrackingWait::after(Duration::from_secs(waited * 3_600), Duration::from_secs(86_400));
+            |waited: u64| TrackingWait::after(Duration::from_secs(waited * 3_600), Duration::from_secs(86_400));
         assert_eq!(hours(0), TrackingWait::Continue);
         assert_eq!(hours(2), TrackingWait::EndIfUnknown);
         assert_eq!(hours(23), TrackingWait::EndIfUnknown);
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn an_alert_expedites_a_schedule_once_and_only_its_own_subjects() {
         let (one, other): (Subject, Subject) = ("one".parse().unwrap(), "other".parse().unwrap());
-        let may = |requeues, event, schedule, due_at: Option<u64>| {
+        let may = |requeues, event, schedule, due_at: Option<i64>| {
             may_expedite_schedule(requeues, event, schedule, due_at.map(UnixMillis), UnixMillis(10))
         };
         assert!(may(0, Some(&one), Some(&one), Some(11)));
