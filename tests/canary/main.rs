@@ -16,8 +16,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use inbox_aws::telemetry;
-use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::providers::fynapse::signature;
+use inbox_core::secret_keys::{KeyCodec, Keys};
 use inbox_core::time::UnixSecs;
 use local::connector::Fault;
 use local::stack::StackOptions;

@@ -12,9 +12,9 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
-pytest.register_assert_rewrite("begun", "bus", "stack")
+pytest.register_assert_rewrite("bus", "stack", "started_early")
 
-from begun import Begun  # noqa: E402
+from started_early import Begun  # noqa: E402
 from bus import Listener  # noqa: E402
 from emulator import Emulator  # noqa: E402
 from rightfoot import Rightfoot  # noqa: E402

@@ -4,7 +4,7 @@ import decimal
 
 import boto3
 import pytest
-from begun import RUNNERS, THRESHOLD, Begun
+from started_early import RUNNERS, THRESHOLD, Begun
 from boto3.dynamodb.conditions import Key
 from bus import Listener
 from deliveries import new_id

@@ -5,7 +5,7 @@ from decimal import Decimal
 import boto3
 import pytest
 
-from begun import Begun
+from started_early import Begun
 from bus import Listener
 from handlers import Handler
 from stack import Stack

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use inbox_aws::secrets::SecretCache;
 use inbox_core::delivery::{Delivery, RejectReason, Verification};
-use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::providers::fynapse::signature;
+use inbox_core::secret_keys::{KeyCodec, Keys};
 use local::connector::{AwsConnector, Fault};
 use local::stack::FYNAPSE_SECRET as SECRET_ID;
 use tests::{World, extract_body};

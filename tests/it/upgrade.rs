@@ -1,6 +1,6 @@
 //! Upgrades: data written by an earlier version is read and processed by this one.
 //!
-//! `tests/fixtures/written/v<n>.json` is the data that a version left behind, items and messages. The first one was frozen
+//! `tests/fixtures/stored_items/v<n>.json` is the data that a version left behind, items and messages. The first one was frozen
 //! when the table got its types, before any release. From then on these files are never edited: another form of data is
 //! another file.
 
@@ -22,7 +22,7 @@ use tests::worker_effects::balance_pairs;
 use tests::{Item, MINUTE, alert_body, completion_body, completion_event_id, extract_body, random_hex, text};
 
 /// Data of the first version.
-const WRITTEN_BY_V1: &str = include_str!("../fixtures/written/v1.json");
+const WRITTEN_BY_V1: &str = include_str!("../fixtures/stored_items/v1.json");
 /// Batch that the old version had submitted.
 const PAYROLL_BATCH_ID: &str = "cbfa129c-e665-4ce6-b491-ac9fa28eb0a4";
 
@@ -145,7 +145,7 @@ async fn what_is_written_today_has_the_form_of_what_the_last_version_wrote() {
     let (_, today) = write_every_kind().await;
     if std::env::var_os("WRITE_ITEMS").is_some() {
         let json = serde_json::to_string_pretty(&today.to_json()).unwrap();
-        std::fs::write("fixtures/written/today.json", json + "\n").unwrap();
+        std::fs::write("fixtures/stored_items/today.json", json + "\n").unwrap();
     }
     assert_eq!(today.shape(), StoredData::from_json(WRITTEN_BY_V1).shape());
 }

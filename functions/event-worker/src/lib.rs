@@ -9,9 +9,9 @@
 //! ```
 //!
 //! Events of a revoked subject, or of one with too many open events about untracked batches, are quarantined before
-//! Rightfoot is called (`admission`).
+//! Rightfoot is called (`admit_event`).
 
-mod admission;
+mod admit_event;
 mod balance_reader;
 mod effect;
 mod process_message;

@@ -5,7 +5,7 @@ mod check_submission;
 mod poll_batch;
 mod poll_run;
 mod poll_schedule;
-mod record_event;
+mod record_polled_event;
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use inbox_core::time::UnixMillis;
 
 use crate::RightfootPoller;
 use crate::poll_run::{RunContext, RunError, failure_name, log_overtaken, log_skipped_rows};
-use crate::record_event::RecordStatus;
+use crate::record_polled_event::RecordStatus;
 
 impl RightfootPoller {
     pub(crate) async fn poll_batch(&self, batch_id: &Id, context: &RunContext) -> Result<(), RunError> {

@@ -14,7 +14,6 @@ use inbox_aws::AwsError;
 use inbox_aws::items::SubmissionItem;
 use inbox_aws::stores::{BeginOutcome, CompleteOutcome, Created, ReleaseOutcome};
 use inbox_core::id::Id;
-use inbox_core::keys::Keys;
 use inbox_core::limits::AUTHORIZERS_MAX;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::poll::schedule::{TrackedSchedule, next_check_at};
@@ -22,6 +21,7 @@ use inbox_core::requests::submission::{
     FingerprintMatch, SubmissionKind, fingerprint, is_repeatable, match_fingerprint,
 };
 use inbox_core::requests::{CreateSchedule, SCHEDULE_LIFETIME_MAX, SubmitBatch};
+use inbox_core::secret_keys::Keys;
 use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, CreatedSchedule, SubmittedBatch};

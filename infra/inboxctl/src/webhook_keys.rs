@@ -3,7 +3,7 @@
 use anyhow::Context;
 use inbox_aws::config::ConfigError;
 use inbox_aws::secrets;
-use inbox_core::keys::{KeyCodec, Keys, secret_warnings};
+use inbox_core::secret_keys::{KeyCodec, Keys, secret_warnings};
 use inbox_core::subject::Subject;
 use inbox_core::url_token;
 

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::inspect;
 use crate::invariants::{self, ExpectedOutcome, Invariant, Observed, SentDelivery, Violation};
 use crate::progress::Progress;
-use crate::repeat::wait_until;
+use crate::run_every::wait_until;
 use crate::senders::payloads::{balance_extracted, batch_completed, threshold_alert};
 use crate::senders::retry_policy::RetrySpacing;
 use crate::senders::{

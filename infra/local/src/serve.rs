@@ -15,9 +15,9 @@ use inbox_aws::config::redact_userinfo;
 use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
-use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::VISIBILITY_SECS;
 use inbox_core::poll::PollTiming;
+use inbox_core::secret_keys::{KeyCodec, Keys};
 use tokio::net::TcpListener;
 
 use crate::lambda_api::aws_endpoint;

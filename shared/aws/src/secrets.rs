@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use inbox_core::delivery::{Delivery, RejectReason, Verification};
-use inbox_core::keys::{KeyCodec, KeyError, Keys};
 use inbox_core::limits::{SECRET_FIRST_LOAD_RETRY_MS, SECRET_REFETCH_SECS, SECRET_REFRESH_SECS};
+use inbox_core::secret_keys::{KeyCodec, KeyError, Keys};
 
 use crate::AwsError;
 use crate::clock::Clock;

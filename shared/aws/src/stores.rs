@@ -27,7 +27,7 @@ mod outbox;
 mod poll_store;
 mod processing;
 mod quarantine;
-mod restart;
+mod restart_event;
 mod submissions;
 mod tracking;
 

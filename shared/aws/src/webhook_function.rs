@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::{Delivery, Provider, RejectReason, Verification};
-use inbox_core::keys::KeyCodec;
 use inbox_core::limits::SIGNATURE_TOLERANCE_SECS;
 use inbox_core::providers::{Credential, ProviderSpec, SignatureScheme};
+use inbox_core::secret_keys::KeyCodec;
 use inbox_core::subject::Subject;
 use inbox_core::url_token;
 

@@ -1,4 +1,4 @@
-//! The properties that hold for every delivery. The fuzz target and `tests/it/verification.rs` share this file.
+//! The properties that hold for every delivery. The fuzz target and `tests/it/signature_verification.rs` share this file.
 //!
 //! An input consists of four lines, each of which may be missing:
 //!
@@ -20,7 +20,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::{Delivery, Provider, RejectReason, Verification, Verified, VerifiedBy};
 use inbox_core::event::{Event, EventKey, payload_hash};
-use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::limits::{
     DATA_DEPTH_MAX, ID_MAX_BYTES, MESSAGE_MAX_BYTES, SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES,
     SIGNATURE_TOLERANCE_SECS, SQS_MAX_BYTES, SUBJECT_MAX_BYTES,
@@ -31,6 +30,7 @@ use inbox_core::providers::fynapse::signature;
 use inbox_core::providers::{ParseError, ParseOutcome, parse};
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::reply::{DeliveryOutcome, reply_for};
+use inbox_core::secret_keys::{KeyCodec, Keys};
 use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 use inbox_core::url_token;

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::delivery::{Delivery, Provider, Verification, Verified};
 use crate::event::Event;
 use crate::json::strip_bom;
-use crate::keys::Keys;
+use crate::secret_keys::Keys;
 use crate::time::UnixSecs;
 
 pub use rightfoot::{AlertPayload, alerted_authorizers, parse_alerts};

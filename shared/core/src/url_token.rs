@@ -12,7 +12,7 @@ use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::delivery::{Delivery, Provider, RejectReason, Verification, Verified, VerifiedBy};
-use crate::keys::Keys;
+use crate::secret_keys::Keys;
 use crate::subject::Subject;
 
 // Keeps this MAC apart from all others that are made with the same key.
@@ -64,7 +64,7 @@ fn tag(mut mac: impl Mac<OutputSize = sha2::digest::typenum::U32>, subject: &Sub
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::KeyCodec;
+    use crate::secret_keys::KeyCodec;
     use crate::time::UnixMillis;
 
     // printf %s 'rightfoot-webhook-url/v1:demo' | openssl dgst -sha256 -hmac local-rightfoot-url-key -binary

@@ -9,7 +9,7 @@ use inbox_aws::config::{ConfigError, Env};
 use inbox_aws::secrets::SecretCache;
 use inbox_aws::telemetry::metrics;
 use inbox_core::id::Id;
-use inbox_core::keys::{KeyError, parse_api_key};
+use inbox_core::secret_keys::{KeyError, parse_api_key};
 
 use crate::rate_limit::AccountRateLimit;
 use crate::{ApiError, ApiKey, BASE_URL, BalancePager, ClientConfig, RightfootClient};

@@ -9,8 +9,8 @@ use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
 use inbox_aws::ca_bundle::CaBundle;
-use inbox_core::keys::is_valid_api_key;
 use inbox_core::limits::SUBMIT_TIMEOUT_SECS;
+use inbox_core::secret_keys::is_valid_api_key;
 
 use crate::ApiError;
 

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::providers::fynapse::signature;
+use inbox_core::secret_keys::{KeyCodec, Keys};
 use inbox_core::time::UnixSecs;
 use local::connector::Fault;
 use local::lambda_api::aws_endpoint;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use inbox_aws::clock::Clock;
-use inbox_core::keys::{KeyCodec, Keys};
+use inbox_core::secret_keys::{KeyCodec, Keys};
 use inbox_core::url_token;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -24,8 +24,8 @@ use crate::connector::{AwsCall, CallOutcome, Fault};
 use crate::inspect;
 use crate::invariants::{PollerRun, SentDelivery, SubmissionLog};
 use crate::progress::Progress;
-use crate::repeat;
 use crate::rightfoot_simulator::{RightfootSimulator, SimulatedWebhook};
+use crate::run_every;
 use crate::senders::retry_policy::RetrySpacing;
 use crate::senders::{
     DeliveryReport, FynapseSender, OutgoingDelivery, RightfootSender, SenderClient, SimClock,
@@ -406,5 +406,5 @@ async fn deliver_once(
 
 /// Waits until a condition holds, at most [`WAIT_TIMEOUT`].
 pub(super) async fn wait_until(condition: impl AsyncFn() -> bool) {
-    repeat::wait_until(WAIT_TIMEOUT, CHECK_INTERVAL, condition).await;
+    run_every::wait_until(WAIT_TIMEOUT, CHECK_INTERVAL, condition).await;
 }

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::connector::until_crash;
 use crate::invariants::PollerRun;
-use crate::repeat::run_every;
+use crate::run_every::run_every;
 use crate::stack::{INVOCATION_TIMEOUT, Stack};
 
 /// Counts starts and ends of fault injection: odd while faults are injected. Clones share it.

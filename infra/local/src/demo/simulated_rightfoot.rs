@@ -9,11 +9,11 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::connector::{AwsCall, Fault};
-use crate::repeat::run_every;
 use crate::rightfoot_simulator::{
     Behaviour, CannedResponse, NoFailedAuthorizers, RightfootSimulator, ScriptedResponse, SimulatedSchedule,
     WebhookLoss,
 };
+use crate::run_every::run_every;
 use crate::stack;
 
 /// The API key that the simulated Rightfoot accepts.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use inbox_core::delivery::Provider;
-use inbox_core::keys::Keys;
+use inbox_core::secret_keys::Keys;
 
 use crate::invariants::{ExpectedOutcome, SentDelivery};
 use crate::senders::payloads::{

@@ -55,7 +55,7 @@ pub(crate) use webhook_entry::{ALERT_TYPE, COMPLETED_TYPE};
 use state::SimulatorState;
 use webhook_entry::DueAttempt;
 
-use crate::repeat::run_every;
+use crate::run_every::run_every;
 
 /// Time limit for a receiver's response, in real time (not documented).
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,8 +3,8 @@
 use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
-use inbox_core::keys::Keys;
 use inbox_core::providers::fynapse::signature;
+use inbox_core::secret_keys::Keys;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::http_client::DeliveryRng;
@@ -214,7 +214,7 @@ mod tests {
     use super::super::payloads::balance_extracted;
     use super::super::stub_receiver::StubReceiver;
     use super::*;
-    use inbox_core::keys::KeyCodec;
+    use inbox_core::secret_keys::KeyCodec;
 
     fn keys(value: &str) -> Keys {
         Keys::parse(value, KeyCodec::Utf8).unwrap()

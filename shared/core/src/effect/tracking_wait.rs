@@ -52,8 +52,9 @@ mod tests {
 
     #[test]
     fn an_alert_waits_two_hours_for_a_batch_that_rightfoot_does_not_know_and_a_day_for_one_that_it_knows() {
-        let hours =
-            |waited: u64| TrackingWait::after(Duration::from_secs(waited * 3_600), Duration::from_secs(86_400));
+        let hours = |waited: u64| {
+            TrackingWait::after(Duration::from_secs(waited * 3_600), Duration::from_secs(86_400))
+        };
         assert_eq!(hours(0), TrackingWait::Continue);
         assert_eq!(hours(2), TrackingWait::EndIfUnknown);
         assert_eq!(hours(23), TrackingWait::EndIfUnknown);

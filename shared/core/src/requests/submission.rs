@@ -11,8 +11,8 @@ use subtle::{Choice, ConstantTimeEq};
 use super::{CreateSchedule, SubmitBatch};
 use strum::{EnumString, IntoStaticStr};
 
-use crate::keys::Keys;
 use crate::limits::SUBMISSION_REPEATABLE_SECS;
+use crate::secret_keys::Keys;
 use crate::time::UnixMillis;
 
 // Two contexts keep the MACs of bodies and of key tags apart, although the same key makes them.

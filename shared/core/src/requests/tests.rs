@@ -2,7 +2,7 @@
 
 use super::submission::{FingerprintMatch, fingerprint, is_repeatable, match_fingerprint};
 use super::*;
-use crate::keys::{KeyCodec, Keys};
+use crate::secret_keys::{KeyCodec, Keys};
 use proptest::prelude::*;
 
 const URL: &str = "https://x.example/webhooks/rightfoot/payroll-1.mac";

@@ -6,10 +6,10 @@ use inbox_aws::stores::EventFilter;
 use inbox_aws::{AwsError, AwsErrorKind, secrets};
 use inbox_core::delivery::Provider;
 use inbox_core::due_queue::DueQueue;
-use inbox_core::keys::{KeyCodec, KeyError, Keys, parse_api_key};
 use inbox_core::limits::SECRETS_MAX;
 use inbox_core::providers::ProviderSpec;
 use inbox_core::quarantine::QuarantineId;
+use inbox_core::secret_keys::{KeyCodec, KeyError, Keys, parse_api_key};
 
 use super::check_result::CheckResult;
 use crate::aws_error::{ResourceRef, WithResource};

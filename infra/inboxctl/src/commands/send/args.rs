@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use inbox_core::delivery::Provider;
-use inbox_core::keys::KeyCodec;
+use inbox_core::secret_keys::KeyCodec;
 use inbox_core::subject::Subject;
 
 use crate::confirm::ConfirmArgs;

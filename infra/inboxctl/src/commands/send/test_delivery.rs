@@ -4,9 +4,9 @@ use anyhow::Context;
 use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
-use inbox_core::keys::{KeyCodec, Keys};
 use inbox_core::providers::ProviderSpec;
 use inbox_core::providers::fynapse::signature;
+use inbox_core::secret_keys::{KeyCodec, Keys};
 use inbox_core::time::{UnixMillis, UnixSecs};
 use uuid::Uuid;
 

@@ -10,8 +10,8 @@ use hmac::Mac;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::delivery::{Delivery, Provider, RejectReason, StaleDelivery, Verification, Verified, VerifiedBy};
-use crate::keys::Keys;
 use crate::limits::{SIGNATURE_ELEMENTS_MAX, SIGNATURE_HEADER_MAX_BYTES};
+use crate::secret_keys::Keys;
 use crate::time::UnixSecs;
 
 /// The header that carries the signature, in lower case.
@@ -102,7 +102,7 @@ fn tag(mut mac: impl Mac<OutputSize = sha2::digest::typenum::U32>, t: &[u8], bod
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::KeyCodec;
+    use crate::secret_keys::KeyCodec;
     use crate::time::UnixMillis;
 
     const BODY: &[u8] = br#"{"event_id":"a3efc743-ac6c-463b-aa19-4dd9c45b5b96","event_type":"balance.extracted","metadata":{},"event_timestamp":"2026-01-02T03:04:05Z","data":{"amount":"12.50"}}"#;

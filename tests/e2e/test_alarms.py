@@ -9,7 +9,7 @@ import statistics
 from collections import defaultdict
 
 import pytest
-from begun import Begun
+from started_early import Begun
 from bus import Listener
 from deliveries import fynapse_event, new_id
 from stack import Stack

@@ -1,7 +1,7 @@
 """What an operator sees and does, with inboxctl alone."""
 
 import pytest
-from begun import Begun
+from started_early import Begun
 from bus import Listener
 from deliveries import fynapse_event, new_id
 from stack import Stack
