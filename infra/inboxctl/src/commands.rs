@@ -6,6 +6,7 @@ mod doctor;
 mod due;
 mod events;
 mod quarantine;
+mod schedules;
 mod send;
 mod submissions;
 mod timeline;
@@ -21,6 +22,7 @@ use doctor::DoctorArgs;
 use due::DueArgs;
 use events::EventsCommand;
 use quarantine::QuarantineCommand;
+use schedules::SchedulesCommand;
 use send::SendArgs;
 use submissions::SubmissionsCommand;
 use timeline::TimelineArgs;
@@ -41,7 +43,10 @@ pub(crate) enum Command {
     /// Tracked batches.
     #[command(subcommand)]
     Batches(BatchesCommand),
-    /// Submissions through rightfoot-requests; `timeline` shows their status.
+    /// Tracked schedules.
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
+    /// Submissions through rightfoot-requests.
     #[command(subcommand)]
     Submissions(SubmissionsCommand),
     /// Verified deliveries that could not be processed.
@@ -73,6 +78,7 @@ impl Command {
             Self::Timeline(args) => target.render(&Box::pin(timeline::show(target, args)).await?),
             Self::Events(command) => Box::pin(command.run(target)).await,
             Self::Batches(command) => Box::pin(command.run(target)).await,
+            Self::Schedules(command) => Box::pin(command.run(target)).await,
             Self::Submissions(command) => Box::pin(command.run(target)).await,
             Self::Quarantine(command) => Box::pin(command.run(target)).await,
             Self::DeadLetters(command) => Box::pin(command.run(target)).await,

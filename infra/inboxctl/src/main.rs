@@ -14,6 +14,7 @@ mod confirm;
 mod global_args;
 mod output;
 mod paging;
+mod short_id;
 mod sigv4_client;
 mod stack_parameters;
 mod target;

@@ -46,6 +46,7 @@ use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
 use local::lambda_api::aws_endpoint;
 use local::stack::{self, DEAD_LETTER_QUEUE};
+use tempfile::TempDir;
 use tests::World;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -62,6 +63,8 @@ struct CliHarness {
     http_url: String,
     time: Arc<AtomicI64>,
     servers: Vec<JoinHandle<()>>,
+    /// Where `inboxctl` remembers the last list.
+    state: TempDir,
 }
 
 /// Output and exit code of a run of `inboxctl`.
@@ -94,7 +97,8 @@ impl CliHarness {
             stack::spawn_server(aws, aws_endpoint(&world.stack, aws_url.clone())),
             stack::spawn_server(http, world.stack.webhook_routes()),
         ];
-        Self { world, aws_url, http_url, time, servers: serving }
+        let state = tempfile::tempdir().unwrap();
+        Self { world, aws_url, http_url, time, servers: serving, state }
     }
 
     fn advance(&self, span: Duration) {
@@ -103,7 +107,9 @@ impl CliHarness {
 
     /// Runs `inboxctl` with these arguments; one in single quotes may hold blanks.
     async fn run(&self, words: &str) -> CliOutput {
-        self.run_with_env(words, &[("AWS_ENDPOINT_URL", self.aws_url.as_str())]).await
+        let state = self.state.path().to_str().unwrap();
+        let env = [("AWS_ENDPOINT_URL", self.aws_url.as_str()), ("XDG_STATE_HOME", state)];
+        self.run_with_env(words, &env).await
     }
 
     async fn run_with_env(&self, words: &str, env: &[(&str, &str)]) -> CliOutput {
@@ -158,6 +164,8 @@ fn inboxctl_command(words: &str, env: &[(&str, &str)]) -> Command {
         .env_clear()
         .env("AWS_ACCESS_KEY_ID", "local")
         .env("AWS_SECRET_ACCESS_KEY", "local")
+        // Not this user's own: no list is remembered unless the test says where.
+        .env("XDG_STATE_HOME", "/dev/null")
         .envs(env.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);

@@ -23,6 +23,10 @@ pub enum OperatorAction {
     DeclareLost,
     /// Closed a quarantined item for good.
     Discard,
+    /// Ended the tracking of a schedule.
+    Untrack,
+    /// Changed a tracked schedule.
+    Update,
 }
 
 impl OperatorAction {

@@ -138,7 +138,7 @@ async fn a_message_that_was_moved_back_lasts_from_then_on() {
             .unwrap()
     );
     world.advance(DAY * 13);
-    let found = world.stores().operator.list_lost_events(10, world.now()).await.unwrap().items;
+    let found = world.stores().operator.list_lost_events(10, world.now()).await.unwrap().0;
     assert!(found.is_empty(), "{found:?}");
     assert_eq!(
         declare_lost(&world, false).await,
@@ -146,10 +146,10 @@ async fn a_message_that_was_moved_back_lasts_from_then_on() {
     );
     world.advance(DAY);
     let found = world.stores().operator.list_lost_events(10, world.now()).await.unwrap();
-    assert_eq!(found.items.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [EXTRACTED]);
-    assert_eq!(found.next, None, "that was the whole table");
+    assert_eq!(found.0.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [EXTRACTED]);
+    assert!(!found.1, "that was the whole table");
     assert_eq!(declare_lost(&world, false).await, ReplayOutcome::Due { replay: 0 });
-    assert!(world.stores().operator.list_lost_events(10, world.now()).await.unwrap().items.is_empty());
+    assert!(world.stores().operator.list_lost_events(10, world.now()).await.unwrap().0.is_empty());
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn only_what_was_sent_and_never_done_is_lost() {
     world.deliver_fynapse(extract_body("e-2")).await;
     world.stack.connector.clear_fault_plan();
     world.advance(DAY * 15);
-    let found = world.stores().operator.list_lost_events(10, world.now()).await.unwrap().items;
+    let found = world.stores().operator.list_lost_events(10, world.now()).await.unwrap().0;
     assert_eq!(found.iter().map(|it| it.key.event_id()).collect::<Vec<_>>(), [COMPLETED]);
     let by = test_operator().audit_entry(OperatorAction::DeclareLost, world.now());
     let declare = async |id: &str| {

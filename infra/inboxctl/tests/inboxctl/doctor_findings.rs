@@ -295,9 +295,9 @@ async fn what_is_dead_or_in_quarantine_is_listed_newest_first() {
         items.map(|it| it["item"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(items(&listed), hashes[..3]);
-    let page = listed["next"].as_str().unwrap();
-    let rest = harness.run(&format!("--json quarantine list --limit 3 --page {page}")).await.json();
-    assert_eq!((items(&rest), rest["next"].as_str()), (hashes[3..].to_vec(), None));
+    let page = listed["older"].as_str().unwrap();
+    let rest = harness.run(&format!("--json quarantine list --limit 3 --older {page}")).await.json();
+    assert_eq!((items(&rest), rest["older"].as_str()), (hashes[3..].to_vec(), None));
 
     let dead = harness.run("--json dead-letters list").await.json();
     let times: Vec<_> = dead["messages"]

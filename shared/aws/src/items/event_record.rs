@@ -7,6 +7,7 @@ use inbox_core::duplicates::DeliveryIdentity;
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::event::{Event, EventKey};
 use inbox_core::lifecycle::Lifecycle;
+use inbox_core::list_kind::ListKind;
 use inbox_core::origin::Origin;
 use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
@@ -122,6 +123,7 @@ impl EventRecord {
             .set(Attribute::Type, &self.event_type)
             .set(Attribute::Origin, &self.origin)
             .set(Attribute::ReceivedAt, &self.received_at)
+            .listed(ListKind::Event, &key, self.received_at)
             .set(Attribute::DeliveryId, &self.delivery_id)
             .set_some(Attribute::IdempotencyKey, self.idempotency_key.as_ref())
             .set_some(Attribute::Subject, self.subject.as_ref())

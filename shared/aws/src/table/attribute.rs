@@ -20,6 +20,10 @@ pub(crate) enum Attribute {
     Due,
     /// Time of that work.
     DueAt,
+    /// The partition of the index `listed`.
+    Listed,
+    /// Time by which lists are ordered.
+    ListedAt,
     /// Time in seconds from which DynamoDB may delete the item.
     ExpiresAt,
     /// Random id of the last conditional write: recognises it if its response was lost.

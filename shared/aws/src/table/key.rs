@@ -27,7 +27,7 @@ pub(crate) const BATCH_PK_PREFIX: &str = "rightfoot#batch#";
 pub(crate) const SCHEDULE_PK_PREFIX: &str = "rightfoot#schedule#";
 
 /// The key of an item.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) pk: String,
     pub(crate) sk: String,

@@ -8,7 +8,7 @@ use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use super::event_ref::{EventRef, parse_event_ref, resolve_key};
+use super::event_ref::{EventRef, key_to_change, parse_event_ref};
 use crate::audit::AuditArgs;
 use crate::aws_error::{ResourceRef, WithResource, explain};
 use crate::confirm::{ConfirmArgs, is_confirmed};
@@ -17,7 +17,7 @@ use crate::target::Target;
 
 #[derive(Args)]
 pub(crate) struct ReplayEventsArgs {
-    /// The events' ids, or the bare ids of Fynapse events or of batches.
+    /// The events' ids, the bare ids of Fynapse events or of batches, or short ids of the last printed list.
     #[arg(required = true, value_parser = parse_event_ref)]
     events: Vec<EventRef>,
     /// The messages of these events are lost: sent, never done. Refused for 14 days after sending, while the queues may still
@@ -58,7 +58,7 @@ pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::R
     );
     let mut keys = Vec::new();
     for event in &args.events {
-        keys.push(resolve_key(&stores, &table, event).await?);
+        keys.push(key_to_change(target, &stores, &table, event).await?);
     }
     for key in &keys {
         plan += &format!("  {key}  ({})\n", state_text(&stores, &table, key, target.now()).await?);

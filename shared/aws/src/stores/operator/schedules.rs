@@ -1,0 +1,87 @@
+//! Changes of tracked schedules by an operator: what was changed at Rightfoot, or is no longer to be polled.
+//!
+//! ```text
+//!  operator  untrack: done_at, no longer due, expires  if rev=seen and due
+//!  operator  update:  rev+1, due now                   if rev=seen and due
+//! ```
+
+use std::time::Duration;
+
+use inbox_core::audit::AuditEntry;
+use inbox_core::due_queue::DueQueue;
+use inbox_core::expiry::parts_expiry;
+use inbox_core::thresholds::Thresholds;
+use inbox_core::time::UnixMillis;
+
+use super::OperatorStore;
+use crate::AwsError;
+use crate::items::ScheduleItem;
+use crate::table::WriteOutcome;
+use crate::table::attribute::Attribute;
+
+/// What an operator changes of a schedule, as it was changed at Rightfoot; `None` leaves a value.
+#[derive(Clone, Debug, Default)]
+pub struct ScheduleChange {
+    /// The thresholds, all of them.
+    pub thresholds: Option<Thresholds>,
+    /// The time between two runs.
+    pub interval: Option<Duration>,
+    /// The time after which there are no more runs.
+    pub expires_at: Option<UnixMillis>,
+}
+
+impl OperatorStore {
+    /// Ends the tracking of a schedule, as it was read: the poller does not look for its runs any more. Batches that are
+    /// tracked already stay tracked. Conflicts if the schedule was changed meanwhile, or is not polled any more.
+    pub async fn untrack_schedule(
+        &self,
+        seen: &ScheduleItem,
+        by: &AuditEntry,
+    ) -> Result<WriteOutcome, AwsError> {
+        let update = seen
+            .tracking
+            .update()
+            .increment(Attribute::Rev)
+            .set(Attribute::DoneAt, &by.at)
+            // Later than the records of its last runs: their alerts need its thresholds.
+            .set(Attribute::ExpiresAt, &parts_expiry(by.at, self.table.retention_days))
+            .append(Attribute::AuditEntries, by)
+            .remove(&[Attribute::PollProblem])
+            .end_due();
+        self.table.update_once(update).await
+    }
+
+    /// Changes a tracked schedule, as it was read, and makes it due. Conflicts if it was changed meanwhile, or is not polled any
+    /// more.
+    pub async fn update_schedule(
+        &self,
+        seen: &ScheduleItem,
+        change: &ScheduleChange,
+        by: &AuditEntry,
+    ) -> Result<WriteOutcome, AwsError> {
+        let mut changed = seen.schedule.clone();
+        changed.interval = change.interval.unwrap_or(changed.interval);
+        changed.expires_at = change.expires_at.unwrap_or(changed.expires_at);
+        // Stored anew even if they stay: they must be readable until the last run has ended.
+        let thresholds = match &change.thresholds {
+            Some(thresholds) => thresholds.clone(),
+            None => self.table.load_thresholds(&seen.thresholds).await?,
+        };
+        let expire_at = parts_expiry(changed.ends_at(), self.table.retention_days);
+        let thresholds = self.table.store_thresholds(&thresholds, expire_at).await?.attributes();
+        // The new thresholds may be stored in the item where the old ones were in parts, or the other way round.
+        let mut outdated = vec![Attribute::Payload, Attribute::Parts, Attribute::PartsExpireAt];
+        outdated.retain(|old| thresholds.iter().all(|(new, _)| new != old));
+        let update = seen
+            .tracking
+            .update()
+            .increment(Attribute::Rev)
+            .set(Attribute::IntervalSecs, &changed.interval.as_secs())
+            .set(Attribute::ScheduleExpiresAt, &changed.expires_at)
+            .remove(&outdated)
+            .set_all(thresholds)
+            .append(Attribute::AuditEntries, by)
+            .make_due(DueQueue::Poll, by.at);
+        self.table.update_once(update).await
+    }
+}
