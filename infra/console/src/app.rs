@@ -29,8 +29,6 @@ pub struct Inbox {
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// Name of the table of balances; `None` if it is not known.
     pub balances_table: Option<String>,
-    /// Name of the event bus; `None` if it is not known.
-    pub event_bus: Option<String>,
     /// Intervals of the polls of a batch that the console has tracked.
     pub poll_timing: PollTiming,
 }

@@ -58,7 +58,8 @@ pub(crate) async fn balances_of_batch(
         });
         rows.extend(of_batch);
     }
-    let note = (authorizers.len() > AUTHORIZERS_MAX)
-        .then(|| format!("Only the first {AUTHORIZERS_MAX} of {} authorizers with an alert.", authorizers.len()));
+    let note = (authorizers.len() > AUTHORIZERS_MAX).then(|| {
+        format!("Only the first {AUTHORIZERS_MAX} of {} authorizers with an alert.", authorizers.len())
+    });
     Ok((rows, note))
 }

@@ -64,7 +64,10 @@ pub(crate) async fn look(State(app): State<App>) -> Result<Response, PageError> 
     }
     let rows = rows?;
     let note = match rows.len() {
-        0 => "No message was received: the queue is empty, or somebody else holds its messages at the moment.".to_owned(),
+        0 => {
+            "No message was received: the queue is empty, or somebody else holds its messages at the moment."
+                .to_owned()
+        }
         LOOK_MAX => format!("{LOOK_MAX} messages were received; there may be more."),
         count => format!("{} received.", pluralize(count as u64, "message was", "messages were")),
     };
@@ -106,7 +109,10 @@ pub(crate) async fn redrive(State(app): State<App>, Form(form): Form<Pairs>) -> 
     let good = rows.iter().filter(|row| row.is_good).count();
     let name = app.results.keep(ActionResult {
         title: "Redrive of dead letters".to_owned(),
-        summary: format!("{good} of {} back on the queue.", pluralize(rows.len() as u64, "message is", "messages are")),
+        summary: format!(
+            "{good} of {} back on the queue.",
+            pluralize(rows.len() as u64, "message is", "messages are")
+        ),
         rows,
         back: Some(("/dead-letters".to_owned(), "Dead letters")),
     });

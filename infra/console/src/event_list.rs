@@ -93,23 +93,20 @@ struct NewEvents {
 }
 
 /// `GET /events`
-pub(crate) async fn list(
-    State(app): State<App>,
-    Query(query): Query<Pairs>,
-) -> Result<Response, PageError> {
+pub(crate) async fn list(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let params = Params::new(query);
     let now = app.now();
     let filter = filter(&params, now)?;
-    let page =
-        app.stores().operator.list_events(&filter, &page_start(&params)?, PAGE_ITEMS, now).await?;
+    let page = app.stores().operator.list_events(&filter, &page_start(&params)?, PAGE_ITEMS, now).await?;
     let newest = match page.items.first() {
         Some(event) => ListCursor { at: event.received_at, pk: event.key.pk(), sk: event.key.sk() },
         None => ListCursor { at: now, pk: String::new(), sk: String::new() },
     };
     let own_filters = filters(&params);
-    let new_link = page.newer.is_none().then(|| {
-        own_filters.clone().with("newer", newest.to_string()).href("/events/new")
-    });
+    let new_link = page
+        .newer
+        .is_none()
+        .then(|| own_filters.clone().with("newer", newest.to_string()).href("/events/new"));
     Ok(html(&EventsPage {
         layout: Layout::new(&app, Section::Events, title(&params)),
         tabs: tabs(&own_filters),

@@ -84,10 +84,7 @@ struct EventPage {
 }
 
 /// `GET /event?id=…`
-pub(crate) async fn show(
-    State(app): State<App>,
-    Query(query): Query<Pairs>,
-) -> Result<Response, PageError> {
+pub(crate) async fn show(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let params = Params::new(query);
     let notice = params.get("done").map(|outcome| notice(outcome).to_owned());
     let event = load(&app, &params).await?;
@@ -105,10 +102,7 @@ pub(crate) async fn show_live(
 }
 
 /// `POST /event/payload`: the page with the payload.
-pub(crate) async fn reveal(
-    State(app): State<App>,
-    Form(form): Form<Pairs>,
-) -> Result<Response, PageError> {
+pub(crate) async fn reveal(State(app): State<App>, Form(form): Form<Pairs>) -> Result<Response, PageError> {
     let event = load(&app, &Params::new(form)).await?;
     let bytes = app.stores().operator.event_payload(&event).await?;
     Ok(html(&page(&app, event, Some(RevealedPayload::new(&bytes))).await?))
@@ -186,7 +180,9 @@ impl EventStatusView {
             let text = format!("alert of {} is on the bus{replay}", alert.authorizer.as_str());
             match alert.published_at {
                 Some(at) => steps.push((at, text)),
-                None => alerts.push(format!("alert of {}: claimed, not published", alert.authorizer.as_str())),
+                None => {
+                    alerts.push(format!("alert of {}: claimed, not published", alert.authorizer.as_str()))
+                }
             }
         }
         steps.sort_by_key(|step| step.0);

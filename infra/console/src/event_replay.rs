@@ -46,10 +46,7 @@ struct ReplayPage {
 }
 
 /// `GET /events/replay?id=…&id=…`
-pub(crate) async fn plan(
-    State(app): State<App>,
-    Query(query): Query<Pairs>,
-) -> Result<Response, PageError> {
+pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let mut events = Vec::new();
     for key in keys(&Params::new(query))? {
         events.push(plan_one(&app, &key).await?);
@@ -110,7 +107,7 @@ fn keys(params: &Params) -> Result<Vec<EventKey>, PageError> {
     }
     match keys.len() {
         0 => Err(PageError::BadRequest("Check the events to replay in the list.".to_owned())),
-        ..=EVENTS_MAX => Ok(keys),
+        1..=EVENTS_MAX => Ok(keys),
         _ => Err(PageError::BadRequest(format!("At most {EVENTS_MAX} events are replayed at once."))),
     }
 }

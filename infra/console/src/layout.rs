@@ -2,8 +2,8 @@
 
 use askama::Template;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, StatusCode};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use inbox_aws::AwsError;
@@ -29,9 +29,9 @@ pub(crate) enum Section {
 
 /// A link of the navigation.
 pub(crate) struct NavLink {
-    name: &'static str,
-    path: &'static str,
-    is_current: bool,
+    pub(crate) name: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) is_current: bool,
 }
 
 /// What every page shows.
@@ -43,7 +43,7 @@ pub(crate) struct Layout {
     /// Time of day in UTC at which the page was made.
     pub(crate) as_of: String,
     /// The same time in milliseconds, for the ages that the script keeps right.
-    now_ms: i64,
+    pub(crate) now_ms: i64,
     /// Text of the search box.
     pub(crate) search: String,
     /// Result of the last action.
@@ -67,7 +67,7 @@ impl Layout {
         Self { notice, ..self }
     }
 
-    fn navigation(&self) -> impl Iterator<Item = NavLink> {
+    pub(crate) fn navigation(&self) -> impl Iterator<Item = NavLink> {
         const LINKS: [(Section, &str, &str); 8] = [
             (Section::Overview, "Overview", "/"),
             (Section::Events, "Events", "/events"),
@@ -82,11 +82,11 @@ impl Layout {
         LINKS.into_iter().map(move |(of, name, path)| NavLink { name, path, is_current: of == section })
     }
 
-    fn style(&self) -> &'static str {
+    pub(crate) fn style(&self) -> &'static str {
         assets::STYLE
     }
 
-    fn script(&self) -> &'static str {
+    pub(crate) fn script(&self) -> &'static str {
         assets::SCRIPT
     }
 }
@@ -154,7 +154,9 @@ impl PageError {
     fn text(&self) -> String {
         match self {
             Self::NotFound(text) | Self::BadRequest(text) | Self::Failed(text) => text.clone(),
-            Self::Aws(error) => format!("{error}. Nothing is known beyond this: reload the page to try again."),
+            Self::Aws(error) => {
+                format!("{error}. Nothing is known beyond this: reload the page to try again.")
+            }
         }
     }
 }

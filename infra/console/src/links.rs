@@ -17,7 +17,7 @@ impl Params {
 
     /// The first value of this name that is not blank, without the blanks around it.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.pairs().find(|pair| pair.0 == name).map(|pair| pair.1)
     }
 
     /// Every value of this name that is not blank.
@@ -45,7 +45,8 @@ impl Params {
     /// A link to `path` with these parameters, without blank ones.
     pub(crate) fn href(&self, path: &str) -> String {
         let encode = |text: &str| utf8_percent_encode(text, QUERY_SET).to_string();
-        let query: Vec<_> = self.pairs().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+        let query: Vec<_> =
+            self.pairs().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
     }
 }

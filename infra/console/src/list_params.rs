@@ -56,7 +56,9 @@ pub(crate) fn page_start(params: &Params) -> Result<PageStart, PageError> {
     let cursor = |name: &str| {
         let token = params.get(name);
         let parsed = token.map(|token| token.parse::<ListCursor>());
-        parsed.transpose().map_err(|_| PageError::BadRequest("The address names no page of this list.".to_owned()))
+        parsed
+            .transpose()
+            .map_err(|_| PageError::BadRequest("The address names no page of this list.".to_owned()))
     };
     Ok(match (cursor("older")?, cursor("newer")?) {
         (Some(cursor), _) => PageStart::OlderThan(cursor),
@@ -88,7 +90,8 @@ pub(crate) fn parse<T>(
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<T>, PageError> {
     let parsed = params.get(name).map(|text| {
-        parse(text).ok_or_else(|| PageError::BadRequest(format!("{text} is no value of the filter “{name}”.")))
+        parse(text)
+            .ok_or_else(|| PageError::BadRequest(format!("{text} is no value of the filter “{name}”.")))
     });
     parsed.transpose()
 }

@@ -19,7 +19,9 @@ pub(crate) fn operator(app: &AppParts, form: &Params) -> Result<Operator, PageEr
     let field = |name, missing: &str| {
         let text = form.get(name).ok_or_else(|| PageError::BadRequest(missing.to_owned()))?;
         if text.len() > TEXT_MAX_BYTES {
-            return Err(PageError::BadRequest(format!("A name or reason has at most {TEXT_MAX_BYTES} bytes.")));
+            return Err(PageError::BadRequest(format!(
+                "A name or reason has at most {TEXT_MAX_BYTES} bytes."
+            )));
         }
         Ok(text.to_owned())
     };

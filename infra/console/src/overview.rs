@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use axum::extract::State;
 use axum::response::Response;
 use inbox_aws::AwsError;
+use inbox_aws::items::EventRecord;
 use inbox_aws::stores::{DueKey, EventFilter, PageStart};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::lateness::is_late;
@@ -138,48 +139,69 @@ async fn findings(app: &AppParts) -> Result<String, PageError> {
 }
 
 async fn render_flow(app: &AppParts) -> Result<String, PageError> {
-    let now = app.now();
-    let latest = app.stores().operator.list_events(&EventFilter::default(), &PageStart::Newest, LATEST, now);
+    let (all, newest, now) = (EventFilter::default(), PageStart::Newest, app.now());
     let (latest, outbox, polls, quarantine, queue, dead) = futures::try_join!(
-        latest,
+        app.stores().operator.list_events(&all, &newest, LATEST, now),
         waiting(app, DueQueue::Outbox),
         waiting(app, DueQueue::Poll),
         waiting(app, DueQueue::Quarantine),
         queue_counts(app, &app.inbox.events_queue_url),
         queue_counts(app, &app.inbox.dead_letter_queue_url),
     )?;
-    let done = latest.items.iter().filter(|event| event.lifecycle.state(now) == EventState::Done).count();
-    let received = latest.items.first().map_or("none yet".to_owned(), |event| format!("the last one {}", age(event.received_at, now)));
-    let step = |name, count: String, detail: String, link| FlowStep { name, count, detail, link, is_late: false };
-    let steps = vec![
-        step("Received and recorded", latest.items.len().to_string() + if latest.items.len() == LATEST { "+" } else { "" }, received, "/events"),
-        FlowStep {
-            detail: outbox.describe("nothing waits", now),
-            ..step("Wait for the relay", outbox.count(), String::new(), "/events?state=recorded")
-        }
-        .late_if(outbox.is_late(now)),
-        step("On the queue", queue.visible.to_string(), "wait for the worker".to_owned(), "/events?state=sent"),
-        step("In the worker", queue.in_process.to_string(), "being processed".to_owned(), "/events?state=claimed"),
-        step("Done", format!("{done} of {}", latest.items.len()), "of the latest events: on the bus".to_owned(), "/events?state=done"),
-    ];
-    let places = vec![
-        FlowStep {
-            detail: polls.describe("nothing is tracked", now),
-            ..step("Polled at Rightfoot", polls.count(), String::new(), "/batches?state=tracked")
-        }
-        .late_if(polls.is_late(now)),
-        FlowStep {
-            detail: quarantine.describe("nothing is open", now),
-            ..step("In quarantine", quarantine.count(), String::new(), "/quarantine")
-        }
-        .late_if(!quarantine.keys.is_empty()),
-        step("Dead letters", dead.visible.to_string(), "given up after five receives".to_owned(), "/dead-letters").late_if(dead.visible > 0),
-    ];
     let rows = latest.items.iter().map(|event| EventRow::new(event, now)).collect();
+    let steps = way_steps(&latest.items, &outbox, &queue, now);
+    let places = vec![
+        polls.step("Polled at Rightfoot", "/batches?state=tracked", "nothing is tracked", now),
+        quarantine
+            .step("In quarantine", "/quarantine", "nothing is open", now)
+            .late_if(!quarantine.keys.is_empty()),
+        FlowStep::new(
+            "Dead letters",
+            dead.visible.to_string(),
+            "given up after five receives",
+            "/dead-letters",
+        )
+        .late_if(dead.visible > 0),
+    ];
     render(&FlowView { steps, places, rows, can_check: false })
 }
 
+/// The steps from delivery to effect.
+fn way_steps(
+    latest: &[EventRecord],
+    outbox: &Waiting,
+    queue: &QueueCounts,
+    now: UnixMillis,
+) -> Vec<FlowStep> {
+    let done = latest.iter().filter(|event| event.lifecycle.state(now) == EventState::Done).count();
+    let last = latest
+        .first()
+        .map_or("none yet".to_owned(), |it| format!("the last one {}", age(it.received_at, now)));
+    let plus = if latest.len() == LATEST { "+" } else { "" };
+    vec![
+        FlowStep::new("Received and recorded", format!("{}{plus}", latest.len()), last, "/events"),
+        outbox.step("Wait for the relay", "/events?state=recorded", "nothing waits", now),
+        FlowStep::new("On the queue", queue.visible.to_string(), "wait for the worker", "/events?state=sent"),
+        FlowStep::new(
+            "In the worker",
+            queue.in_process.to_string(),
+            "being processed",
+            "/events?state=claimed",
+        ),
+        FlowStep::new(
+            "Done",
+            format!("{done} of {}", latest.len()),
+            "of the latest events: on the bus",
+            "/events?state=done",
+        ),
+    ]
+}
+
 impl FlowStep {
+    fn new(name: &'static str, count: String, detail: impl Into<String>, link: &'static str) -> Self {
+        Self { name, count, detail: detail.into(), link, is_late: false }
+    }
+
     fn late_if(self, is_late: bool) -> Self {
         Self { is_late, ..self }
     }
@@ -205,8 +227,12 @@ impl Waiting {
         self.keys.first().is_some_and(|oldest| is_late(oldest.due_at, now))
     }
 
-    fn describe(&self, if_empty: &str, now: UnixMillis) -> String {
-        self.keys.first().map_or(if_empty.to_owned(), |oldest| format!("the first is due {}", age(oldest.due_at, now)))
+    /// The step that this is a queue of.
+    fn step(&self, name: &'static str, link: &'static str, if_empty: &str, now: UnixMillis) -> FlowStep {
+        let first = self.keys.first();
+        let detail =
+            first.map_or(if_empty.to_owned(), |it| format!("the first is due {}", age(it.due_at, now)));
+        FlowStep::new(name, self.count(), detail, link).late_if(self.is_late(now))
     }
 }
 

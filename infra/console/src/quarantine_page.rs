@@ -99,7 +99,8 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Response, PageError> 
         by_reason.entry(item.reason).or_default().push(item.clone());
     }
     let now = app.now();
-    let groups = by_reason.into_iter().filter_map(|(reason, items)| group(&app, reason, &items, is_partial, now));
+    let groups =
+        by_reason.into_iter().filter_map(|(reason, items)| group(&app, reason, &items, is_partial, now));
     let summary = match (items.len(), is_partial) {
         (0, _) => "Nothing is open: every verified delivery could be processed.".to_owned(),
         (count, false) => format!("{} open.", pluralize(count as u64, "item is", "items are")),
@@ -129,25 +130,18 @@ fn group(
         oldest: TimeTag::new(oldest.first_received_at, now),
         rows: items.iter().take(SHOWN_PER_REASON).map(|item| ItemRow::new(item, now)).collect(),
         hidden: items.len().saturating_sub(SHOWN_PER_REASON),
-        replay_link: (!app.facts.is_read_only)
-            .then(|| href("/quarantine/replay", "reason", reason.as_str())),
+        replay_link: (!app.facts.is_read_only).then(|| href("/quarantine/replay", "reason", reason.as_str())),
     })
 }
 
 /// `GET /quarantine/item?id=…`
-pub(crate) async fn show(
-    State(app): State<App>,
-    Query(query): Query<Pairs>,
-) -> Result<Response, PageError> {
+pub(crate) async fn show(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let item = load(&app, &Params::new(query)).await?;
     Ok(html(&page(&app, item, None)))
 }
 
 /// `POST /quarantine/payload`: the page with the bytes.
-pub(crate) async fn reveal(
-    State(app): State<App>,
-    Form(form): Form<Pairs>,
-) -> Result<Response, PageError> {
+pub(crate) async fn reveal(State(app): State<App>, Form(form): Form<Pairs>) -> Result<Response, PageError> {
     let item = load(&app, &Params::new(form)).await?;
     let bytes = app.stores().operator.quarantined_payload(&item).await?;
     Ok(html(&page(&app, item, Some(RevealedPayload::new(&bytes)))))

@@ -43,21 +43,24 @@ struct ReplayPage {
 }
 
 /// `GET /quarantine/replay?id=…` or `?reason=…`: the dry run.
-pub(crate) async fn plan(
-    State(app): State<App>,
-    Query(query): Query<Pairs>,
-) -> Result<Response, PageError> {
+pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let (selected, is_truncated) = select(&app, &Params::new(query)).await?;
     let mut items = Vec::new();
     for item in selected {
         let expected = expected_outcome(&app, &item).await;
-        items.push(PlannedItem { row: ItemRow::new(&item, app.now()), reason: item.reason.as_str(), expected });
+        items.push(PlannedItem {
+            row: ItemRow::new(&item, app.now()),
+            reason: item.reason.as_str(),
+            expected,
+        });
     }
     let button = format!("Replay {}", pluralize(items.len() as u64, "item", "items"));
     Ok(html(&ReplayPage {
         layout: Layout::new(&app, Section::Quarantine, format!("{button} out of quarantine?")),
         note: is_truncated.then(|| {
-            format!("There are more of this reason: these are the oldest {ITEMS_MAX}. Replay the rest afterwards.")
+            format!(
+                "There are more of this reason: these are the oldest {ITEMS_MAX}. Replay the rest afterwards."
+            )
         }),
         items,
         button,
@@ -177,7 +180,8 @@ fn result_row(id: &QuarantineId, outcome: &QuarantineReplayOutcome, now: UnixMil
         QuarantineReplayOutcome::Conflict => row(
             id,
             false,
-            "its event is being processed, or the item was changed at the same time; nothing was done".to_owned(),
+            "its event is being processed, or the item was changed at the same time; nothing was done"
+                .to_owned(),
         ),
         QuarantineReplayOutcome::EventExpired(key) => {
             row(id, false, format!("the record of {key} has expired"))

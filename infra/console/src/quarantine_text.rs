@@ -8,7 +8,9 @@ pub(crate) const fn meaning(reason: QuarantineReason) -> &'static str {
         QuarantineReason::Unreadable => "It is not JSON, or a required field is missing.",
         QuarantineReason::UnknownType => "This version does not know the type of the event.",
         QuarantineReason::UnusableId => "Its id is too long, or reserved.",
-        QuarantineReason::SubjectMismatch => "Its batch was submitted under another subject than that of the URL.",
+        QuarantineReason::SubjectMismatch => {
+            "Its batch was submitted under another subject than that of the URL."
+        }
         QuarantineReason::Stale => "Its signature is valid, but its time is outside the tolerance.",
         QuarantineReason::QueueRefused => "SQS has rejected its message ten times.",
         QuarantineReason::Unconfirmed => "Rightfoot's API does not confirm one of its alerts.",

@@ -23,7 +23,9 @@ pub(crate) async fn show(
 ) -> Result<Response, PageError> {
     let params = Params::new(query);
     let result = params.get("id").and_then(|id| app.results.get(id)).ok_or_else(|| {
-        PageError::NotFound("Results are kept only for a while. The audit trail of each item has the rest.".to_owned())
+        PageError::NotFound(
+            "Results are kept only for a while. The audit trail of each item has the rest.".to_owned(),
+        )
     })?;
     Ok(html(&ResultPage { layout: Layout::new(&app, Section::None, result.title.clone()), result }))
 }

@@ -61,6 +61,10 @@ mod tests {
         assert_eq!(snapshots.get("a", Duration::ZERO, make()).await.as_deref(), Ok("#2"));
         let failed = snapshots.get("a", Duration::ZERO, async { Err::<String, _>("no") }).await;
         assert_eq!(failed, Err("no"));
-        assert_eq!(snapshots.get("a", minute, make()).await.as_deref(), Ok("#2"), "an error replaces nothing");
+        assert_eq!(
+            snapshots.get("a", minute, make()).await.as_deref(),
+            Ok("#2"),
+            "an error replaces nothing"
+        );
     }
 }

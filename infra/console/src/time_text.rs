@@ -84,8 +84,8 @@ pub(crate) fn pluralize(count: u64, one: &str, many: &str) -> String {
 /// A size for people.
 pub(crate) fn size(bytes: usize) -> String {
     match bytes {
-        ..1_024 => pluralize(bytes as u64, "byte", "bytes"),
-        ..1_048_576 => format!("{} KiB", bytes / 1_024),
+        0..1_024 => pluralize(bytes as u64, "byte", "bytes"),
+        1_024..1_048_576 => format!("{} KiB", bytes / 1_024),
         _ => format!("{} MiB", bytes / 1_048_576),
     }
 }

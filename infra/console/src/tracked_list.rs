@@ -6,9 +6,7 @@ use askama::Template;
 use axum::Form;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use inbox_aws::stores::{
-    BatchFilter, Created, ListPage, ScheduleFilter, SubmissionFilter, TrackOutcome,
-};
+use inbox_aws::stores::{BatchFilter, Created, ListPage, ScheduleFilter, SubmissionFilter, TrackOutcome};
 use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::requests::submission::SubmissionKind;
@@ -82,17 +80,21 @@ struct ListKind {
 }
 
 /// `GET /batches`
-pub(crate) async fn batches(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
+pub(crate) async fn batches(
+    State(app): State<App>,
+    Query(query): Query<Pairs>,
+) -> Result<Response, PageError> {
     let (params, now) = (Params::new(query), app.now());
     let filter = BatchFilter {
         tracked: time_range(&params, now)?,
-        schedule_id: parse(&params, "schedule", Id::new)?,
+        schedule_id: parse(&params, "schedule", |text| Id::new(text))?,
         subject: parse(&params, "subject", |text| text.parse().ok())?,
         status: parse(&params, "state", batch_status_named)?,
     };
     let page = app.stores().operator.list_batches(&filter, &page_start(&params)?, PAGE_ITEMS).await?;
     let rows = page.items.iter().map(|batch| {
-        let (id, status) = (batch.tracked.batch_id.as_str(), BatchStatus::of(batch.done_at, batch.overdue_at));
+        let (id, status) =
+            (batch.tracked.batch_id.as_str(), BatchStatus::of(batch.done_at, batch.overdue_at));
         Row {
             id: id.to_owned(),
             short_id: short_id(id),
@@ -285,7 +287,8 @@ pub(crate) async fn track(State(app): State<App>, Form(form): Form<Pairs>) -> Re
 
 fn tracked_batch(app: &AppParts, form: &Params) -> Result<TrackedBatch, PageError> {
     let wrong = |text: &str| PageError::BadRequest(text.to_owned());
-    let failed: BTreeSet<Id> = form.get("failed").unwrap_or_default().split_whitespace().filter_map(Id::new).collect();
+    let failed: BTreeSet<Id> =
+        form.get("failed").unwrap_or_default().split_whitespace().filter_map(Id::new).collect();
     let expected = form.get("expected").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     if expected == 0 || u64::try_from(failed.len()).is_ok_and(|failed| failed > expected) {
         return Err(wrong("At least one result is expected, and as many as were excluded."));

@@ -168,7 +168,8 @@ async fn show(app: &App, kind: Kind, Query(query): Query<Pairs>) -> Result<Respo
     let params = Params::new(query);
     let (id, timeline) = load(app, kind, &params).await?;
     let mut page = page(app, kind, id, &timeline);
-    let notice = params.get("done").map(|_| "It is tracked: the poller asks Rightfoot for its results.".to_owned());
+    let notice =
+        params.get("done").map(|_| "It is tracked: the poller asks Rightfoot for its results.".to_owned());
     page.layout = page.layout.with_notice(notice);
     Ok(html(&page))
 }
@@ -311,15 +312,19 @@ fn facts(timeline: &Timeline, now: UnixMillis) -> Vec<(&'static str, String)> {
 fn links(timeline: &Timeline) -> Vec<(&'static str, String, String)> {
     let mut links = Vec::new();
     let schedule_id = timeline.batch.as_ref().and_then(|batch| batch.tracked.schedule_id.as_ref());
-    links.extend(schedule_id.map(|id| ("schedule", id.as_str().to_owned(), href("/schedule", "id", id.as_str()))));
+    links.extend(
+        schedule_id.map(|id| ("schedule", id.as_str().to_owned(), href("/schedule", "id", id.as_str()))),
+    );
     if let Some(schedule) = &timeline.schedule {
         let id = schedule.schedule.schedule_id.as_str();
         links.push(("its runs", "batches of this schedule".to_owned(), href("/batches", "schedule", id)));
     }
-    let created = timeline.submission.as_ref().and_then(|it| Some((it.kind.as_str(), it.created_id.as_ref()?)));
-    links.extend(created.map(|(kind, id)| {
-        (kind, id.as_str().to_owned(), href(&format!("/{kind}"), "id", id.as_str()))
-    }));
+    let created =
+        timeline.submission.as_ref().and_then(|it| Some((it.kind.as_str(), it.created_id.as_ref()?)));
+    links.extend(
+        created
+            .map(|(kind, id)| (kind, id.as_str().to_owned(), href(&format!("/{kind}"), "id", id.as_str()))),
+    );
     links
 }
 

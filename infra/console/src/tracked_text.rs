@@ -83,14 +83,12 @@ pub(crate) fn submission_steps(item: &SubmissionItem) -> Vec<Step> {
     let steps = [
         (Some(item.written_at), format!("submission of a {kind} is written")),
         (item.done_at, format!("submission has created {kind} {created_id}")),
-        (
-            item.declined_at.filter(|at| !is_operators(*at)),
-            "Rightfoot declined the submission".to_owned(),
-        ),
+        (item.declined_at.filter(|at| !is_operators(*at)), "Rightfoot declined the submission".to_owned()),
         (item.abandoned_at, "submission is abandoned: its outcome is unknown".to_owned()),
     ];
     let own = steps.into_iter().filter_map(|(at, step)| Some((at?, step)));
-    let audit = item.audit_entries.iter().map(audit_step).map(|(at, step)| (at, format!("submission {step}")));
+    let audit =
+        item.audit_entries.iter().map(audit_step).map(|(at, step)| (at, format!("submission {step}")));
     own.chain(audit).collect()
 }
 

@@ -15,6 +15,7 @@ use aws_config::profile::{self, ProfileFileCredentialsProvider, ProfileFileRegio
 use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_types::os_shim_internal::{Env as SdkEnv, Fs};
 use aws_types::service_config::ServiceConfigKey;
@@ -149,6 +150,33 @@ impl AwsAccount {
         // Later, every call would report a failed connection.
         account.check_credentials(profile.as_ref()).await?;
         Ok(account)
+    }
+
+    /// The account of an AWS endpoint on this machine: any credentials will do, and neither the environment nor a profile
+    /// changes anything.
+    pub(crate) fn of_local_endpoint(endpoint_url: &str) -> Self {
+        let credentials = Credentials::new("local", "local", None, None, "local");
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(endpoint_url)
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .timeout_config(timeouts())
+            .build();
+        let setting = |value: &str| Setting { value: value.to_owned(), source: "--endpoint-url".to_owned() };
+        Self {
+            sdk,
+            ca_bundle: None,
+            region: setting("us-east-1"),
+            endpoint: Some(setting(endpoint_url)),
+            ca_bundle_setting: None,
+            credentials: "local".to_owned(),
+        }
+    }
+
+    /// The region.
+    pub(crate) fn region(&self) -> &str {
+        &self.region.value
     }
 
     /// HTTP client that trusts the system's certificates and those of the AWS clients.

@@ -1,52 +1,8 @@
-//! `inboxctl`, the operator's command-line tool for a Balance Inbox.
-//!
-//! ```text
-//!  cli (command line) ──▶ target (table, queues, secrets) ──▶ commands/… ──▶ report ──▶ output (text or JSON)
-//! ```
-
-mod audit;
-mod aws_account;
-mod aws_error;
-mod cli;
-mod clock_skew;
-mod commands;
-mod confirm;
-mod global_args;
-mod output;
-mod paging;
-mod short_id;
-mod sigv4_client;
-mod stack_parameters;
-mod target;
-mod terminal;
-mod value_parsers;
-mod webhook_keys;
+//! Starts `inboxctl`.
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-use cli::Cli;
-use target::Target;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { global, command } = match cli::parse() {
-        Ok(cli) => cli,
-        Err(exit_code) => return exit_code,
-    };
-    let (is_json, failure_code) = (global.json, command.failure_code());
-    let outcome = async {
-        let target = Target::resolve(global).await?;
-        // A wrong account, region or endpoint looks like a missing resource, so the error names them.
-        let rendered = command.run(&target).await.map_err(|error| target.account.with_location(error))?;
-        terminal::print(&rendered.text).context("cannot write the output")?;
-        anyhow::Ok(rendered.exit_code)
-    };
-    match outcome.await {
-        Ok(exit_code) => ExitCode::from(exit_code),
-        Err(error) => {
-            terminal::print_error(&format!("{error:#}"), is_json);
-            ExitCode::from(failure_code)
-        }
-    }
+    inboxctl::run().await
 }
