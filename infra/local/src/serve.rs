@@ -26,6 +26,7 @@ use crate::stack::{
     RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client,
 };
 
+mod console;
 pub mod rightfoot_only;
 
 /// SQLite database of the tables. SQLite's other files (`-wal`, `-shm`) have this name as a prefix.
@@ -68,6 +69,8 @@ pub struct ServeOptions {
     pub worker: bool,
     /// True if the relay and the poller are scheduled.
     pub run_schedules: bool,
+    /// Port of the console; `None` for the default one, or any free one if that is taken.
+    pub console_port: Option<u16>,
 }
 
 /// Rightfoot's API: simulated or real.
@@ -149,6 +152,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         serving.push(stack::spawn_server(listener, simulator.routes()));
         serving.push(simulator.run_every(rightfoot_only::TICK_PAUSE));
     }
+    let local = inboxctl::LocalInbox { aws_url: &aws_url, http_url: &http_url, has_worker: options.worker };
+    let console = console::serve(options.console_port, local).await.context("--console-port")?;
+    serving.push(console.task);
+    println!("Console                    {}", console.url);
     print!("{}", startup_message(&options, &stack, [&http_url, &aws_url, &rightfoot_url], due_again)?);
     println!("ready");
     wait_for_shutdown().await?;
