@@ -62,7 +62,14 @@ async fn an_untracked_schedule_is_polled_no_more_and_alarms_no_more() {
     );
     // Its thresholds can still be read, for alerts of its last runs.
     assert_eq!((&shown["default_threshold"], &shown["own_thresholds"]), (&"100".into(), &1.into()));
-    snapshot!(harness.run(&format!("schedules update s-1 --interval-days 7 {WHO} --yes")).await.transcript());
+    // A change has it polled again.
+    snapshot!(harness.run(&format!("schedules update s-1 --interval-days 7 {WHO}")).await.transcript());
+    let update = format!("schedules update s-1 --interval-days 7 {WHO} --yes");
+    assert_eq!(harness.run(&update).await.stdout, "s-1: updated\n");
+    let due = harness.run("--json due").await.json();
+    assert_eq!(due["queues"][1]["items"].as_array().unwrap().len(), 2);
+    let record = harness.world.item("rightfoot#schedule#s-1", "tracked").await.unwrap();
+    assert!(!record.contains_key("done_at") && !record.contains_key("expires_at"), "it does not expire");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
