@@ -82,7 +82,7 @@ impl PageInfo {
     pub(crate) fn new<T>(page: &ListPage<T>, args: &PageArgs) -> Self {
         let has_further = match args.start() {
             PageStart::NewerThan(_) => page.newer.is_some(),
-            PageStart::Newest | PageStart::OlderThan(_) => page.older.is_some(),
+            PageStart::Newest | PageStart::Oldest | PageStart::OlderThan(_) => page.older.is_some(),
         };
         Self {
             older: page.older.as_ref().map(ToString::to_string),

@@ -6,6 +6,8 @@
 mod aws_account;
 #[path = "inboxctl/aws_profiles.rs"]
 mod aws_profiles;
+#[path = "inboxctl/bulk_replay.rs"]
+mod bulk_replay;
 #[path = "inboxctl/cli_errors.rs"]
 mod cli_errors;
 #[path = "inboxctl/clock_skew.rs"]
@@ -24,6 +26,8 @@ mod lost_messages;
 mod operator_actions;
 #[path = "inboxctl/quarantine.rs"]
 mod quarantine;
+#[path = "inboxctl/schedules_and_submissions.rs"]
+mod schedules_and_submissions;
 #[path = "inboxctl/send_and_mint.rs"]
 mod send_and_mint;
 #[path = "inboxctl/suspicious_secrets.rs"]
@@ -89,7 +93,15 @@ impl CliHarness {
     }
 
     async fn with_clock(time: Arc<AtomicI64>, clock: Clock) -> Self {
-        let world = World::with_options(|options| options.clock = clock).await;
+        Self::serve(World::with_options(|options| options.clock = clock).await, time).await
+    }
+
+    /// A stack that has processed something already, with its own clock.
+    async fn of_world(world: World) -> Self {
+        Self::serve(world, Arc::default()).await
+    }
+
+    async fn serve(world: World, time: Arc<AtomicI64>) -> Self {
         let (aws, http) = (bind_listener().await, bind_listener().await);
         let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let (aws_url, http_url) = (url(&aws), url(&http));

@@ -121,7 +121,7 @@ impl BatchOutput {
     /// The status in a few words: the next poll, or the end, and whether the polls have a problem.
     fn short_status(&self, now: UnixMillis) -> String {
         let problem = if self.problem.is_some() { ", has a problem" } else { "" };
-        let ages = [("overdue", self.overdue_at), ("settled", self.settled_at), ("polled", self.due_at)];
+        let ages = [("overdue", self.overdue_at), ("settled", self.settled_at), ("next poll", self.due_at)];
         let found = ages.into_iter().find_map(|(label, at)| Some(format!("{label} {}", at?.age(now))));
         found.unwrap_or_default() + problem
     }

@@ -29,7 +29,7 @@ pub(crate) enum SchedulesCommand {
     Show(ShowScheduleArgs),
     /// Stop polling a schedule, for example after it was ended at Rightfoot. Its runs that are tracked stay so.
     Untrack(UntrackScheduleArgs),
-    /// Change what is tracked of a schedule, after it was changed at Rightfoot.
+    /// Change what is tracked of a schedule, after it was changed at Rightfoot. One that is no longer polled is polled again.
     Update(UpdateScheduleArgs),
 }
 

@@ -18,6 +18,8 @@ pub enum PageStart {
     /// With the newest item.
     #[default]
     Newest,
+    /// So that it ends with the oldest item.
+    Oldest,
     /// With the next older item.
     OlderThan(ListCursor),
     /// So that it ends with the next newer item.
@@ -67,6 +69,7 @@ impl PageRequest<'_> {
     fn span(&self) -> Span {
         let (order, after) = match self.start {
             PageStart::Newest => (TimeOrder::NewestFirst, None),
+            PageStart::Oldest => (TimeOrder::OldestFirst, None),
             PageStart::OlderThan(cursor) => (TimeOrder::NewestFirst, Some(cursor.clone())),
             PageStart::NewerThan(cursor) => (TimeOrder::OldestFirst, Some(cursor.clone())),
         };
@@ -143,6 +146,10 @@ fn page<T>(
     let further = if has_more || examined < entries.len() { last } else { None };
     let (older, newer) = match start {
         PageStart::Newest => (further, None),
+        PageStart::Oldest => {
+            items.reverse();
+            (None, further)
+        }
         PageStart::OlderThan(cursor) => (further, first.or_else(|| Some(cursor.clone()))),
         PageStart::NewerThan(cursor) => {
             items.reverse();

@@ -68,6 +68,8 @@ pub(crate) enum Attribute {
     SnapshotDigest,
     SnapshotAt,
     UndeliverableCount,
+    /// The bulk replay that it was last part of.
+    BulkReplay,
     PastCycles,
     PublishedUntracked,
     /// The number that a batch is published as again.

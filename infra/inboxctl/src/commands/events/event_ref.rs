@@ -51,8 +51,7 @@ pub(crate) async fn find_key(
     match found.as_deref().and_then(EventKey::from_event_id) {
         Some(key) => Ok(key),
         None => anyhow::bail!(
-            "no event {} of Fynapse is recorded in {table}, no event of a batch with that id, and no new event whose id \
-             begins so",
+            "no event in {table} has the id {0} or is of a batch {0}, and none of the newest ones has an id that begins so",
             id.as_str()
         ),
     }

@@ -19,18 +19,18 @@ use crate::value_parsers::{TimeRangeArgs, parse_origin, parse_provider, parse_st
 
 #[derive(Args)]
 pub(crate) struct ListEventsArgs {
+    /// Only events in this state; repeat for several.
+    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    state: Vec<EventState>,
     #[command(flatten)]
     filter: EventFilterArgs,
     #[command(flatten)]
     page: PageArgs,
 }
 
-/// Which events to list or replay.
+/// Which events to list or replay, besides their state.
 #[derive(Args)]
 pub(crate) struct EventFilterArgs {
-    /// Only events in this state; repeat for several.
-    #[arg(long, value_name = "STATE", value_parser = parse_state)]
-    pub(crate) state: Vec<EventState>,
     /// Only events of this type, as the provider calls it: BALANCE_BATCH_COMPLETED, BALANCE_THRESHOLD_ALERT, balance.extracted, …
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
@@ -47,11 +47,11 @@ pub(crate) struct EventFilterArgs {
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     #[command(flatten)]
-    pub(crate) received: TimeRangeArgs,
+    pub(super) received: TimeRangeArgs,
 }
 
 impl EventFilterArgs {
-    pub(crate) fn resolve(self, now: UnixMillis) -> EventFilter {
+    pub(crate) fn resolve(self, states: Vec<EventState>, now: UnixMillis) -> EventFilter {
         EventFilter {
             received: self.received.resolve(now),
             provider: self.provider,
@@ -59,7 +59,7 @@ impl EventFilterArgs {
             origin: self.origin,
             subject: self.subject,
             idempotency_key: self.idempotency_key,
-            states: self.state.into_iter().collect(),
+            states: states.into_iter().collect(),
         }
     }
 }
@@ -91,7 +91,7 @@ struct EventRow {
 }
 
 pub(crate) async fn list(target: &Target, args: ListEventsArgs) -> anyhow::Result<EventList> {
-    let (now, filter) = (target.now(), args.filter.resolve(target.now()));
+    let (now, filter) = (target.now(), args.filter.resolve(args.state, target.now()));
     let listed =
         target.stores()?.operator.list_events(&filter, &args.page.start(), args.page.limit(), now).await;
     let page = listed.with_resource(&target.inbox_table()?)?;

@@ -1,5 +1,7 @@
 //! `inboxctl schedules show`.
 
+use std::time::Duration;
+
 use clap::Args;
 use inbox_aws::stores::{BatchFilter, PageStart};
 use inbox_core::id::Id;
@@ -11,7 +13,7 @@ use crate::audit::AuditLine;
 use crate::aws_error::WithResource;
 use crate::commands::batches::BatchOutput;
 use crate::commands::timeline::report::ScheduleOutput;
-use crate::output::{Render, line, render_fields, render_table};
+use crate::output::{Render, format_duration, line, render_fields, render_table};
 use crate::target::Target;
 use crate::value_parsers::parse_id;
 
@@ -69,7 +71,7 @@ impl Render for ScheduleDetails {
             ("tracked since", schedule.since.map(|at| at.with_age(now))),
             ("last run seen", schedule.last_run_seen.map(|at| at.with_age(now))),
             ("expires", schedule.expires_at.map(|at| at.with_age(now))),
-            ("interval", Some(format!("{} s", self.interval_secs))),
+            ("interval", Some(format_duration(Duration::from_secs(self.interval_secs)))),
             ("threshold", Some(default + &own.unwrap_or_default())),
             ("probed authorizers", Some(schedule.probes.len().to_string())),
         ]);

@@ -53,13 +53,12 @@ pub(super) async fn update(target: &Target, args: UpdateScheduleArgs) -> anyhow:
     let change = args.change()?;
     let seen = schedule_to_change(target, &stores, &table, &args.schedule).await?;
     let schedule_id = seen.schedule.schedule_id.as_str().to_owned();
-    if seen.tracking.due_at.is_none() {
-        bail!(
-            "schedule {schedule_id} is no longer polled: call rightfoot-requests with track_schedule to track it again"
-        );
-    }
     let operator = args.audit.operator();
-    if !is_confirmed(target, &args.confirm, &plan_text(&schedule_id, &change, &operator, now))? {
+    let mut plan = plan_text(&schedule_id, &change, &operator, now);
+    if seen.tracking.due_at.is_none() {
+        plan += " It is no longer polled: from now on it is again.";
+    }
+    if !is_confirmed(target, &args.confirm, &plan)? {
         return Ok(ScheduleReport { schedule_id, status: "not_confirmed" });
     }
     let entry = operator.audit_entry(OperatorAction::Update, now);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  operator  untrack: done_at, no longer due, expires  if rev=seen and due
-//!  operator  update:  rev+1, due now                   if rev=seen and due
+//!  operator  update:  rev+1, due now                   if rev=seen
 //! ```
 
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::AwsError;
 use crate::items::ScheduleItem;
 use crate::table::WriteOutcome;
 use crate::table::attribute::Attribute;
+use crate::table::update::Update;
 
 /// What an operator changes of a schedule, as it was changed at Rightfoot; `None` leaves a value.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +52,8 @@ impl OperatorStore {
         self.table.update_once(update).await
     }
 
-    /// Changes a tracked schedule, as it was read, and makes it due. Conflicts if it was changed meanwhile, or is not polled any
-    /// more.
+    /// Changes a schedule, as it was read, and makes it due: also one that is not polled any more. Conflicts if it was changed
+    /// meanwhile.
     pub async fn update_schedule(
         &self,
         seen: &ScheduleItem,
@@ -72,9 +73,8 @@ impl OperatorStore {
         // The new thresholds may be stored in the item where the old ones were in parts, or the other way round.
         let mut outdated = vec![Attribute::Payload, Attribute::Parts, Attribute::PartsExpireAt];
         outdated.retain(|old| thresholds.iter().all(|(new, _)| new != old));
-        let update = seen
-            .tracking
-            .update()
+        outdated.extend([Attribute::DoneAt, Attribute::ExpiresAt]);
+        let update = Update::at_rev(seen.tracking.key().clone(), seen.tracking.rev())
             .increment(Attribute::Rev)
             .set(Attribute::IntervalSecs, &changed.interval.as_secs())
             .set(Attribute::ScheduleExpiresAt, &changed.expires_at)
