@@ -84,7 +84,8 @@ async function refresh(region) {
     if (focused !== null) region.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus();
     if (region.dataset.announce !== undefined) announce(region.textContent.trim());
     showTimes();
-  } catch {
+  } catch (error) {
+    if (!(error instanceof TypeError)) console.error(error);
     problem = "the console does not answer";
   }
 }

@@ -16,6 +16,7 @@ use crate::event_text::{Step, bus_event_type, event_steps, state_class, status_t
 use crate::layout::{Layout, PageError, Section, fragment, html, render};
 use crate::links::{Params, href};
 use crate::payload::{RevealedPayload, download};
+use crate::prose::{Prose, without_word};
 use crate::time_text::{TimeTag, pluralize, size, step_duration};
 use crate::tracked_text::batch_status;
 
@@ -55,7 +56,7 @@ struct RelatedItem {
 struct EventStatusView {
     state: &'static str,
     state_class: &'static str,
-    status: String,
+    status: Prose,
     facts: Vec<(&'static str, String)>,
     steps: Vec<StepView>,
     alerts: Vec<String>,
@@ -189,7 +190,7 @@ impl EventStatusView {
         Self {
             state: state.as_str(),
             state_class: state_class(state),
-            status: status_text(event, item, now),
+            status: Prose::new(without_word(&status_text(event, item, now), state.as_str())),
             facts: facts(event),
             steps: StepView::list(steps, now),
             alerts,

@@ -9,17 +9,21 @@ use inbox_core::audit::OperatorAction;
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
+use uuid::Uuid;
 
 use crate::app::{App, AppParts};
 use crate::event_text::{bus_event_type, state_class};
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
 use crate::operator_form::{operator, suggested_name};
+use crate::prose::Prose;
 use crate::results::{ActionResult, ResultRow};
 use crate::time_text::{TimeTag, pluralize, with_age};
 
 /// Most events of one replay.
 const EVENTS_MAX: usize = 100;
+/// Digits of the id of a bulk replay, as `inboxctl events replay --resume` takes it.
+const PLAN_ID_DIGITS: usize = 12;
 
 type Pairs = Vec<(String, String)>;
 
@@ -31,7 +35,7 @@ struct PlannedEvent {
     state_class: &'static str,
     done_at: Option<TimeTag>,
     /// What the replay does; or why it does nothing.
-    effect: String,
+    effect: Prose,
     is_replayed: bool,
 }
 
@@ -42,6 +46,8 @@ struct ReplayPage {
     events: Vec<PlannedEvent>,
     button: String,
     count: usize,
+    /// Id of this plan: it acts once, however often its form is sent.
+    plan_id: String,
     operator_name: String,
 }
 
@@ -59,6 +65,7 @@ pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> 
         events,
         button,
         count,
+        plan_id: Uuid::new_v4().simple().to_string().chars().take(PLAN_ID_DIGITS).collect(),
         operator_name: suggested_name(&app),
     }))
 }
@@ -66,11 +73,12 @@ pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> 
 /// `POST /events/replay`
 pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Result<Response, PageError> {
     let form = Params::new(form);
-    let (keys, operator) = (keys(&form)?, operator(&app, &form)?);
+    let (keys, plan_id) = (keys(&form)?, plan_id(&form)?);
+    let operator = operator(&app, &form)?;
     let mut rows = Vec::new();
     for key in &keys {
         let by = operator.audit_entry(OperatorAction::Replay, app.now());
-        let outcome = match app.stores().operator.replay_done(key, &by).await {
+        let outcome = match app.stores().operator.replay_in_bulk(key, plan_id, &by).await {
             Ok(outcome) => outcome_text(&outcome, app.now()),
             // One failure does not keep the others from being replayed.
             Err(error) => (false, error.to_string()),
@@ -93,6 +101,14 @@ pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Resu
         back: Some(("/events".to_owned(), "Events")),
     });
     Ok(Redirect::to(&href("/result", "id", &name)).into_response())
+}
+
+/// The id of the plan that a form belongs to: that of a bulk replay, which publishes each authorizer's alert once.
+fn plan_id(form: &Params) -> Result<&str, PageError> {
+    let is_id = |text: &&str| text.len() == PLAN_ID_DIGITS && text.bytes().all(|it| it.is_ascii_hexdigit());
+    form.get("plan")
+        .filter(is_id)
+        .ok_or_else(|| PageError::BadRequest("Replay from the page that says what will happen.".to_owned()))
 }
 
 /// The events that the parameters name, each once.
@@ -129,7 +145,7 @@ async fn plan_one(app: &AppParts, key: &EventKey) -> Result<PlannedEvent, PageEr
         state: state.map_or("not recorded", EventState::as_str),
         state_class: state.map_or("", state_class),
         done_at: TimeTag::optional(event.and_then(|event| event.lifecycle.done_at), now),
-        effect,
+        effect: Prose::new(&effect),
         is_replayed: state == Some(EventState::Done),
         id,
     })
@@ -153,6 +169,7 @@ fn why_not(state: Option<EventState>) -> &'static str {
 fn outcome_text(outcome: &ReplayOutcome, now: UnixMillis) -> (bool, String) {
     match outcome {
         ReplayOutcome::Due { replay } => (true, format!("due: the relay sends it, as replay {replay}")),
+        ReplayOutcome::AlreadyReplayed => (true, "was replayed by this plan before".to_owned()),
         ReplayOutcome::WrongState(state) => (false, format!("not replayed: {}", why_not(Some(*state)))),
         ReplayOutcome::MayStillBeQueued { until } => {
             (false, format!("its message may still be on a queue until {}", with_age(Some(*until), now)))

@@ -11,7 +11,7 @@
 //! | part | modules |
 //! |---|---|
 //! | who may ask | `guard`, `session` |
-//! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `links`, `event_text`, `tracked_text`, `quarantine_text` |
+//! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `quarantine_text` |
 //! | pages that show | `overview`, `event_list`, `event_page`, `tracked_list`, `tracked_page`, `quarantine_page`, `search` |
 //! | acts | `event_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
 
@@ -32,6 +32,7 @@ mod list_params;
 mod operator_form;
 mod overview;
 mod payload;
+mod prose;
 mod quarantine_page;
 mod quarantine_replay;
 mod quarantine_text;

@@ -19,8 +19,9 @@ use inbox_core::time::UnixMillis;
 use crate::app::{App, AppParts};
 use crate::charts::Chart;
 use crate::event_list::EventRow;
-use crate::host::{Finding, FindingStatus};
+use crate::host::FindingStatus;
 use crate::layout::{Layout, PageError, Section, fragment, html, render};
+use crate::prose::Prose;
 use crate::time_text::{TimeTag, age};
 
 /// Entries that a count reads of each index.
@@ -48,6 +49,11 @@ struct FlowStep {
 struct FlowView {
     steps: Vec<FlowStep>,
     places: Vec<FlowStep>,
+}
+
+#[derive(Template)]
+#[template(path = "overview_latest.html")]
+struct LatestView {
     rows: Vec<EventRow>,
     can_check: bool,
 }
@@ -64,8 +70,11 @@ struct FindingsView {
 }
 
 struct FindingRow {
-    finding: Finding,
+    check: String,
+    status: &'static str,
     class: &'static str,
+    finding: Prose,
+    advice: Option<Prose>,
 }
 
 #[derive(Template)]
@@ -79,6 +88,7 @@ struct ChartsView {
 struct OverviewPage {
     layout: Layout,
     flow: Rendered,
+    latest: Rendered,
 }
 
 #[derive(Template)]
@@ -102,13 +112,19 @@ impl askama::filters::HtmlSafe for Rendered {}
 
 /// `GET /`
 pub(crate) async fn show(State(app): State<App>) -> Result<Response, PageError> {
-    let flow = Rendered(flow(&app).await?);
-    Ok(html(&OverviewPage { layout: Layout::new(&app, Section::Overview, "Overview"), flow }))
+    let (flow, latest) = (Rendered(flow(&app).await?), Rendered(latest(&app).await?));
+    Ok(html(&OverviewPage { layout: Layout::new(&app, Section::Overview, "Overview"), flow, latest }))
 }
 
 /// `GET /overview/flow`
 pub(crate) async fn show_flow(State(app): State<App>) -> Result<Response, PageError> {
     let text = flow(&app).await?;
+    Ok(fragment(&app, text))
+}
+
+/// `GET /overview/latest`
+pub(crate) async fn show_latest(State(app): State<App>) -> Result<Response, PageError> {
+    let text = latest(&app).await?;
     Ok(fragment(&app, text))
 }
 
@@ -134,6 +150,10 @@ async fn flow(app: &AppParts) -> Result<String, PageError> {
     app.snapshots.get("flow", FLOW_MAX_AGE, Box::pin(render_flow(app))).await
 }
 
+async fn latest(app: &AppParts) -> Result<String, PageError> {
+    app.snapshots.get("latest", FLOW_MAX_AGE, Box::pin(render_latest(app))).await
+}
+
 async fn findings(app: &AppParts) -> Result<String, PageError> {
     app.snapshots.get("findings", FINDINGS_MAX_AGE, Box::pin(render_findings(app))).await
 }
@@ -148,12 +168,11 @@ async fn render_flow(app: &AppParts) -> Result<String, PageError> {
         queue_counts(app, &app.inbox.events_queue_url),
         queue_counts(app, &app.inbox.dead_letter_queue_url),
     )?;
-    let rows = latest.items.iter().map(|event| EventRow::new(event, now)).collect();
     let steps = way_steps(&latest.items, &outbox, &queue, now);
     let places = vec![
-        polls.step("Polled at Rightfoot", "/batches?state=tracked", "nothing is tracked", now),
+        polls.step("Polled at Rightfoot", "/batches?state=tracked", ["nothing is tracked", "the next"], now),
         quarantine
-            .step("In quarantine", "/quarantine", "nothing is open", now)
+            .step("In quarantine", "/quarantine", ["nothing is open", "the oldest"], now)
             .late_if(!quarantine.keys.is_empty()),
         FlowStep::new(
             "Dead letters",
@@ -163,7 +182,14 @@ async fn render_flow(app: &AppParts) -> Result<String, PageError> {
         )
         .late_if(dead.visible > 0),
     ];
-    render(&FlowView { steps, places, rows, can_check: false })
+    render(&FlowView { steps, places })
+}
+
+async fn render_latest(app: &AppParts) -> Result<String, PageError> {
+    let (all, newest, now) = (EventFilter::default(), PageStart::Newest, app.now());
+    let page = app.stores().operator.list_events(&all, &newest, LATEST, now).await?;
+    let rows = page.items.iter().map(|event| EventRow::new(event, now)).collect();
+    render(&LatestView { rows, can_check: false })
 }
 
 /// The steps from delivery to effect.
@@ -180,7 +206,12 @@ fn way_steps(
     let plus = if latest.len() == LATEST { "+" } else { "" };
     vec![
         FlowStep::new("Received and recorded", format!("{}{plus}", latest.len()), last, "/events"),
-        outbox.step("Wait for the relay", "/events?state=recorded", "nothing waits", now),
+        outbox.step(
+            "Wait for the relay",
+            "/events?state=recorded",
+            ["nothing waits", "the first is due"],
+            now,
+        ),
         FlowStep::new("On the queue", queue.visible.to_string(), "wait for the worker", "/events?state=sent"),
         FlowStep::new(
             "In the worker",
@@ -227,11 +258,16 @@ impl Waiting {
         self.keys.first().is_some_and(|oldest| is_late(oldest.due_at, now))
     }
 
-    /// The step that this is a queue of.
-    fn step(&self, name: &'static str, link: &'static str, if_empty: &str, now: UnixMillis) -> FlowStep {
+    /// The step that this is a queue of. `words` are for an empty queue, and before the age of the first entry.
+    fn step(
+        &self,
+        name: &'static str,
+        link: &'static str,
+        [if_empty, first_is]: [&str; 2],
+        now: UnixMillis,
+    ) -> FlowStep {
         let first = self.keys.first();
-        let detail =
-            first.map_or(if_empty.to_owned(), |it| format!("the first is due {}", age(it.due_at, now)));
+        let detail = first.map_or(if_empty.to_owned(), |it| format!("{first_is} {}", age(it.due_at, now)));
         FlowStep::new(name, self.count(), detail, link).late_if(self.is_late(now))
     }
 }
@@ -278,7 +314,10 @@ async fn render_findings(app: &AppParts) -> Result<String, PageError> {
             FindingStatus::Warn | FindingStatus::Unknown => "warn",
             FindingStatus::Ok | FindingStatus::Skipped => "good",
         },
-        finding,
+        check: finding.check,
+        status: finding.status.as_str(),
+        finding: Prose::new(&finding.finding),
+        advice: finding.advice.as_deref().map(Prose::new),
     });
     render(&FindingsView { findings: findings.collect(), good, not_checked, error, as_of })
 }

@@ -16,6 +16,7 @@ use crate::event_text::audit_step;
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
 use crate::payload::{RevealedPayload, download};
+use crate::prose::Prose;
 use crate::quarantine_text::{advice, meaning};
 use crate::time_text::{TimeTag, pluralize, size};
 
@@ -55,7 +56,7 @@ impl ItemRow {
 struct ReasonGroup {
     reason: &'static str,
     meaning: &'static str,
-    advice: &'static str,
+    advice: Prose,
     count: String,
     oldest: TimeTag,
     rows: Vec<ItemRow>,
@@ -78,7 +79,7 @@ struct ItemPage {
     id: String,
     reason: &'static str,
     meaning: &'static str,
-    advice: &'static str,
+    advice: Prose,
     resolution: Option<String>,
     facts: Vec<(&'static str, String)>,
     event: Option<(String, String)>,
@@ -125,7 +126,7 @@ fn group(
     Some(ReasonGroup {
         reason: reason.as_str(),
         meaning: meaning(reason),
-        advice: advice(reason),
+        advice: Prose::new(advice(reason)),
         count: format!("{}{plus}", items.len()),
         oldest: TimeTag::new(oldest.first_received_at, now),
         rows: items.iter().take(SHOWN_PER_REASON).map(|item| ItemRow::new(item, now)).collect(),
@@ -181,7 +182,7 @@ fn page(app: &AppParts, item: QuarantinedItem, payload: Option<RevealedPayload>)
         layout: Layout::new(app, Section::Quarantine, format!("Quarantined item {id}")),
         reason: item.reason.as_str(),
         meaning: meaning(item.reason),
-        advice: advice(item.reason),
+        advice: Prose::new(advice(item.reason)),
         resolution: item.resolution.map(|(at, how)| format!("closed {}: {}", at.rfc3339(), how.as_str())),
         facts: facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
         event: event.map(|event| (href("/event", "id", &event), event)),

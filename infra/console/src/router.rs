@@ -39,6 +39,7 @@ fn reading_routes() -> Router<App> {
     Router::new()
         .route("/", get(overview::show))
         .route("/overview/flow", get(overview::show_flow))
+        .route("/overview/latest", get(overview::show_latest))
         .route("/overview/charts", get(overview::show_charts))
         .route("/overview/findings", get(overview::show_findings))
         .route("/checks", get(overview::show_checks))

@@ -62,7 +62,7 @@ fn choices(app: &AppParts, provider: Provider) -> ProviderChoices {
         choices.push(choice("alert", "A threshold alert instead of a completion", " --alert"));
     }
     choices.extend(app.host.defects(provider).into_iter().map(|defect| Choice {
-        text: format!("Spoilt: {}", defect.description),
+        text: format!("Spoilt: {}", lower_first(&defect.description)),
         command: command(&format!(" --spoil {}", defect.name)),
         value: defect.name,
     }));
@@ -71,6 +71,12 @@ fn choices(app: &AppParts, provider: Provider) -> ProviderChoices {
         Provider::Rightfoot => "Rightfoot",
     };
     ProviderChoices { name: provider.as_str(), title, choices }
+}
+
+/// The text without a capital at its beginning.
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_lowercase().to_string() + characters.as_str())
 }
 
 /// `POST /send`

@@ -17,6 +17,7 @@ use crate::event_list::short_id;
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
 use crate::list_params::{PAGE_ITEMS, PageLinks, filters, page_start, parse, time_range};
+use crate::prose::{Prose, without_word};
 use crate::time_text::{TimeTag, duration, pluralize};
 use crate::tracked_page::schedule_mark;
 use crate::tracked_text::{batch_class, batch_status, schedule_status, submission_status};
@@ -32,7 +33,7 @@ struct Row {
     state_class: &'static str,
     about: String,
     since: Option<TimeTag>,
-    status: String,
+    status: Prose,
 }
 
 /// A choice of the filter by state.
@@ -103,7 +104,7 @@ pub(crate) async fn batches(
             state_class: batch_class(status),
             about: pluralize(batch.tracked.expected, "result expected", "results expected"),
             since: TimeTag::optional(batch.tracked_at, now),
-            status: batch_status(batch, now),
+            status: Prose::new(without_word(&batch_status(batch, now), status.as_str())),
         }
     });
     let kind = ListKind {
@@ -156,7 +157,7 @@ pub(crate) async fn schedules(
                 None => "no run seen yet".to_owned(),
             },
             since: Some(TimeTag::new(item.schedule.since, now)),
-            status: schedule_status(item, now),
+            status: Prose::new(&schedule_status(item, now)),
         }
     });
     let kind = ListKind {
@@ -194,7 +195,7 @@ pub(crate) async fn submissions(
             state_class: status.0,
             about: format!("of a {}", item.kind.as_str()),
             since: Some(TimeTag::new(item.written_at, now)),
-            status: status.2,
+            status: Prose::new(&status.2),
         }
     });
     let kind = ListKind {

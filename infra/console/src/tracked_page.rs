@@ -17,6 +17,7 @@ use crate::event_page::StepView;
 use crate::event_text::{Step, event_steps, state_class, status_text};
 use crate::layout::{Layout, PageError, Section, fragment, html, render};
 use crate::links::{Params, href};
+use crate::prose::{Prose, without_word};
 use crate::time_text::{duration, pluralize};
 use crate::tracked_text::{
     batch_class, batch_status, batch_steps, deadline_text, schedule_status, schedule_steps,
@@ -31,7 +32,7 @@ struct BatchEvent {
     link: String,
     state: &'static str,
     state_class: &'static str,
-    status: String,
+    status: Prose,
 }
 
 /// What changes while a batch, schedule or submission is at work.
@@ -40,7 +41,7 @@ struct BatchEvent {
 struct TrackedStatusView {
     state: String,
     state_class: &'static str,
-    status: String,
+    status: Prose,
     facts: Vec<(&'static str, String)>,
     links: Vec<(&'static str, String, String)>,
     events: Vec<BatchEvent>,
@@ -222,9 +223,9 @@ impl TrackedStatusView {
         let (state_class, state, status) = status(kind, timeline, now);
         let unreadable = timeline.unreadable as u64;
         Self {
-            state,
             state_class,
-            status,
+            status: Prose::new(without_word(&status, &state)),
+            state,
             facts: facts(timeline, now),
             links: links(timeline),
             events: timeline.events.iter().map(|event| BatchEvent::new(event, now)).collect(),
@@ -243,7 +244,7 @@ impl BatchEvent {
             link: href("/event", "id", &id),
             state: state.as_str(),
             state_class: state_class(state),
-            status: status_text(event, None, now),
+            status: Prose::new(without_word(&status_text(event, None, now), state.as_str())),
             id,
         }
     }

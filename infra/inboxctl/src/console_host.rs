@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use inbox_aws::config::poll_timing;
+use inbox_aws::config::{poll_timing, redact_userinfo};
 use inbox_console::{
     Answer, Console, Defect, Finding, FindingStatus, Host, Inbox, SentDelivery, StackFacts, TestDelivery,
 };
@@ -93,8 +93,8 @@ fn inbox_name(target: &Target) -> String {
 
 /// The account's number, from the URL of a queue; the endpoint, if it is not AWS's own.
 fn account(target: &Target, queue_url: &str) -> String {
-    if target.has_custom_endpoint() {
-        return target.account.describe_endpoint("dynamodb");
+    if let Some(endpoint) = target.account.endpoint_url("DynamoDB") {
+        return redact_userinfo(&endpoint);
     }
     let is_account = |part: &&str| part.len() == 12 && part.bytes().all(|byte| byte.is_ascii_digit());
     let number = queue_url.split('/').find(is_account);
