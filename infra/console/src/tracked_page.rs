@@ -7,6 +7,8 @@ use axum::response::Response;
 use inbox_aws::items::{EventRecord, ScheduleItem};
 use inbox_aws::stores::Timeline;
 use inbox_core::id::Id;
+use inbox_core::lifecycle::EventState;
+use inbox_core::quarantine::QuarantineId;
 use inbox_core::table_keys::{batch_pk, schedule_pk, submission_pk};
 use inbox_core::time::UnixMillis;
 use inbox_core::timeline_status::BatchStatus;
@@ -23,6 +25,9 @@ use crate::tracked_text::{
     batch_class, batch_status, batch_steps, deadline_text, schedule_status, schedule_steps,
     submission_status, submission_steps,
 };
+
+/// Events of a batch that its page lists, the earliest ones. A leaked URL can add any number.
+const EVENTS_MAX: usize = 100;
 
 type Pairs = Vec<(String, String)>;
 
@@ -45,6 +50,8 @@ struct TrackedStatusView {
     facts: Vec<(&'static str, String)>,
     links: Vec<(&'static str, String, String)>,
     events: Vec<BatchEvent>,
+    /// Number of events that are not listed.
+    hidden_events: usize,
     steps: Vec<StepView>,
     unreadable: Option<String>,
 }
@@ -159,7 +166,7 @@ pub(crate) async fn reveal_balances(
     authorizers.sort();
     authorizers.dedup();
     let (rows, note) = balances_of_batch(&app.inbox, &batch_id, &authorizers, app.now()).await?;
-    let mut page = page(&app, Kind::Batch, id, &timeline);
+    let mut page = page(&app, Kind::Batch, id, &timeline).await?;
     page.balances = Some(rows);
     page.balances_note = note;
     Ok(html(&page))
@@ -168,7 +175,7 @@ pub(crate) async fn reveal_balances(
 async fn show(app: &App, kind: Kind, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let params = Params::new(query);
     let (id, timeline) = load(app, kind, &params).await?;
-    let mut page = page(app, kind, id, &timeline);
+    let mut page = page(app, kind, id, &timeline).await?;
     let notice =
         params.get("done").map(|_| "It is tracked: the poller asks Rightfoot for its results.".to_owned());
     page.layout = page.layout.with_notice(notice);
@@ -177,7 +184,8 @@ async fn show(app: &App, kind: Kind, Query(query): Query<Pairs>) -> Result<Respo
 
 async fn show_live(app: &App, kind: Kind, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let (_, timeline) = load(app, kind, &Params::new(query)).await?;
-    Ok(fragment(app, render(&TrackedStatusView::new(kind, &timeline, app.now()))?))
+    let events = batch_events(app, &timeline).await?;
+    Ok(fragment(app, render(&TrackedStatusView::new(kind, &timeline, events, app.now()))?))
 }
 
 /// Reads all items about the batch, schedule or submission that the parameter `id` names.
@@ -203,23 +211,35 @@ fn no_id(kind: Kind) -> PageError {
     PageError::BadRequest(format!("The address has no id of a {}.", kind.name()))
 }
 
-fn page(app: &AppParts, kind: Kind, id: String, timeline: &Timeline) -> TrackedPage {
+async fn page(app: &AppParts, kind: Kind, id: String, timeline: &Timeline) -> Result<TrackedPage, PageError> {
+    let events = batch_events(app, timeline).await?;
     let is_untracked = kind == Kind::Batch && timeline.batch.is_none() && !app.facts.is_read_only;
-    TrackedPage {
+    Ok(TrackedPage {
         layout: Layout::new(app, kind.section(), format!("{} {id}", kind.title())),
         kind: kind.title(),
-        view: TrackedStatusView::new(kind, timeline, app.now()),
+        view: TrackedStatusView::new(kind, timeline, events, app.now()),
         live_link: href(&format!("/{}/live", kind.name()), "id", &id),
         has_balances: kind == Kind::Batch && app.inbox.balances_table.is_some(),
         balances: None,
         balances_note: None,
         track_link: is_untracked.then(|| href("/batches/track", "id", &id)),
         id,
+    })
+}
+
+/// The events of a batch, each quarantined one with its item.
+async fn batch_events(app: &AppParts, timeline: &Timeline) -> Result<Vec<BatchEvent>, PageError> {
+    let (mut events, now) = (Vec::new(), app.now());
+    for event in timeline.events.iter().take(EVENTS_MAX) {
+        let is_quarantined = event.lifecycle.state(now) == EventState::Quarantined;
+        let item = if is_quarantined { app.stores().operator.quarantine_id_of(event).await? } else { None };
+        events.push(BatchEvent::new(event, item.as_ref(), now));
     }
+    Ok(events)
 }
 
 impl TrackedStatusView {
-    fn new(kind: Kind, timeline: &Timeline, now: UnixMillis) -> Self {
+    fn new(kind: Kind, timeline: &Timeline, events: Vec<BatchEvent>, now: UnixMillis) -> Self {
         let (state_class, state, status) = status(kind, timeline, now);
         let unreadable = timeline.unreadable as u64;
         Self {
@@ -228,7 +248,8 @@ impl TrackedStatusView {
             state,
             facts: facts(timeline, now),
             links: links(timeline),
-            events: timeline.events.iter().map(|event| BatchEvent::new(event, now)).collect(),
+            events,
+            hidden_events: timeline.events.len().saturating_sub(EVENTS_MAX),
             steps: StepView::list(steps(timeline), now),
             unreadable: (unreadable > 0).then(|| {
                 format!("{} cannot be read by this version", pluralize(unreadable, "item", "items"))
@@ -238,13 +259,13 @@ impl TrackedStatusView {
 }
 
 impl BatchEvent {
-    fn new(event: &EventRecord, now: UnixMillis) -> Self {
+    fn new(event: &EventRecord, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
         let (id, state) = (event.key.event_id(), event.lifecycle.state(now));
         Self {
             link: href("/event", "id", &id),
             state: state.as_str(),
             state_class: state_class(state),
-            status: Prose::new(without_word(&status_text(event, None, now), state.as_str())),
+            status: Prose::new(without_word(&status_text(event, item, now), state.as_str())),
             id,
         }
     }

@@ -16,7 +16,9 @@ mod pages;
 mod payloads;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use inbox_console::{
@@ -132,7 +134,7 @@ impl Browser {
         let inbox = Inbox {
             stores: world.stores(),
             clock: stack.clock.clone(),
-            sqs: clients.sqs.clone(),
+            sqs: patient(&clients.sqs),
             events_queue_url: stack.events_queue_url.clone(),
             dead_letter_queue_url: stack.queue_url(DEAD_LETTER_QUEUE).await.unwrap(),
             dynamodb: clients.dynamodb.clone(),
@@ -213,6 +215,12 @@ impl Browser {
         assert_eq!(page.status, StatusCode::SEE_OTHER, "{path}: {}", page.main());
         self.open(page.header("location")).await
     }
+}
+
+/// A client with longer time-outs than a function's, as operators have: a look at dead letters waits for messages.
+fn patient(sqs: &aws_sdk_sqs::Client) -> aws_sdk_sqs::Client {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(10)).build();
+    aws_sdk_sqs::Client::from_conf(sqs.config().to_builder().timeout_config(timeouts).build())
 }
 
 /// Headers of an address that was typed.

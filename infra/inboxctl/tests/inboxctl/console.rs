@@ -57,6 +57,8 @@ impl RunningConsole {
     async fn text(&self, path: &str) -> String {
         let (status, _, html) = self.request(Method::GET, path, "").await;
         assert_eq!(status, StatusCode::OK, "{path}");
+        // Without style sheet and script.
+        let html = html.split_once("</style>").unwrap().1.split_once("<script>").unwrap().0;
         let mut text = String::new();
         for part in html.split('<') {
             text += part.split_once('>').map_or("", |(_, text)| text);
