@@ -40,7 +40,8 @@ def stack_with_worker(
 ) -> Stack:
     """The same stack with a worker, and with the user's own key, topic, network and so on."""
     stack = stack_without_worker
-    stack.deploy(EventWorkerEnabled="true", MonitoringEnabled="true", Tracing="Active", **own_resources(stack))
+    enabled = {"EventWorkerEnabled": "true", "MonitoringEnabled": "true", "EventSchemasEnabled": "true"}
+    stack.deploy(**enabled, Tracing="Active", **own_resources(stack))
     return stack
 
 
@@ -82,6 +83,26 @@ def test_an_added_worker_processes_earlier_events(
     bus = BusListener(stack_with_worker)
     assert stack_with_worker.deliver_fynapse(extract_body(event_id := new_id())).status == 200
     assert bus.wait_for("BalanceExtracted", event_id=f"fynapse/event/{event_id}")
+
+
+def test_a_schema_registry_is_created_by_parameter(stack_with_worker: Stack, second_stack: Stack):
+    assert stack_with_worker.outputs["EventSchemaRegistryName"] == stack_with_worker.name
+    assert schema_arns(stack_with_worker) == {
+        f"arn:aws:schemas:us-east-1:000000000000:schema/{stack_with_worker.name}/balance-inbox@{detail_type}"
+        for detail_type in ("BalanceBatchCompleted", "BalanceExtracted", "BalanceThresholdMet")
+    }
+    assert "EventSchemaRegistryName" not in second_stack.outputs
+
+
+def schema_arns(stack: Stack) -> set[str]:
+    cloudformation = stack.client("cloudformation")
+
+    def resources(stack_name: str) -> dict[str, dict]:
+        listed = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
+        return {it["LogicalResourceId"]: it for it in listed}
+
+    nested = resources(resources(stack.name)["EventSchemas"]["PhysicalResourceId"]).values()
+    return {it["PhysicalResourceId"] for it in nested if it["ResourceType"] == "AWS::EventSchemas::Schema"}
 
 
 def test_own_key_and_topic_are_used_by_every_resource_that_they_are_for(stack_with_worker: Stack):
