@@ -11,6 +11,7 @@ mod event_schemas;
 mod iam_permissions;
 mod module_cycles;
 mod monitoring;
+mod sam_local;
 mod shell_blocks;
 mod template;
 mod template_parameters;
