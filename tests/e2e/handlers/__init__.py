@@ -1,4 +1,4 @@
-"""The README's handlers, run as Lambda would run them: in a process of their own, with one event."""
+"""Runs the README's handlers, each invocation in a process of its own."""
 
 import json
 import os
@@ -8,22 +8,22 @@ import sys
 import textwrap
 from pathlib import Path
 
-from documents import blocks
+from document_examples import code_blocks
 
-HERE = Path(__file__).resolve().parent
+FOLDER = Path(__file__).resolve().parent
 TIMEOUT_SECS = 60
 
 
 class Handler:
-    """A README handler in a folder of its own, beside a payment provider that writes its payments to a file."""
+    """A handler in a folder of its own, with a payment provider that writes its payments to a file."""
 
     def __init__(self, language: str, scratch: Path, environment: dict[str, str]):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         self._scratch, self._payments = scratch, scratch / "payments.jsonl"
-        own = {"PAYMENTS": str(self._payments), "PYTHONDONTWRITEBYTECODE": "1"}
-        self._environment = {"PATH": os.environ["PATH"], **environment, **own}
-        (code,) = blocks(language, "README.md", under="## Consume the bus")
+        settings = {"PAYMENTS": str(self._payments), "PYTHONDONTWRITEBYTECODE": "1"}
+        self._environment = {"PATH": os.environ["PATH"], **environment, **settings}
+        (code,) = code_blocks(language, "README.md", "## Consume the bus")
         self._command = {"python": self._python, "typescript": self._typescript}[language](code)
 
     def invoke(self, event: dict, min_balance: str) -> None:
@@ -31,18 +31,18 @@ class Handler:
 
     @property
     def payments(self) -> list[list[str]]:
-        """The idempotency key and the recipient of each."""
+        """The idempotency key and the recipient of each payment."""
         return [json.loads(line) for line in self._payments.read_text().splitlines()] if self._payments.exists() else []
 
     def _python(self, code: str) -> list[str]:
         (self._scratch / "handler.py").write_text(code)
-        shutil.copy(HERE / "payments.py", self._scratch)
+        shutil.copy(FOLDER / "payments.py", self._scratch)
         return [sys.executable, "-c", "import json, sys, handler; handler.handler(json.loads(sys.argv[1]), None)"]
 
     def _typescript(self, code: str) -> list[str]:
         (self._scratch / "handler.ts").write_text(code)
         for file in ("payments.ts", "tsconfig.json", "package.json"):
-            shutil.copy(HERE / file, self._scratch)
+            shutil.copy(FOLDER / file, self._scratch)
         packages = Path(os.environ["E2E_NPM"]) / "node_modules"
         (self._scratch / "node_modules").symlink_to(packages)
         self._run([packages / ".bin/tsc", "--project", "."])

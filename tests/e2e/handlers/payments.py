@@ -1,4 +1,4 @@
-"""Stands in for the README's payment provider: writes each payment to the file that $PAYMENTS names."""
+"""A payment provider for the tests. It appends each payment to the file $PAYMENTS."""
 
 import json
 import os

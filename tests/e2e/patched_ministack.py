@@ -1,6 +1,6 @@
-"""ministack, with what it does otherwise than AWS put right where this system meets it.
+"""Starts ministack with corrections where its behaviour differs from AWS in a way that matters to these tests.
 
-Runs in ministack's own process, in place of its command. Each docstring says what AWS does.
+It runs in place of ministack's own command. Each docstring says what AWS does.
 """
 
 import json
@@ -18,40 +18,40 @@ from ministack.services.cloudformation.provisioners import _RESOURCE_HANDLERS as
 Properties = dict
 
 
-def whole_numbers(mapping: Properties) -> Properties:
-    """A parameter's number reaches a property as a number; ministack hands it on as text, and its poller dies of it."""
+def with_integer_scaling(mapping: Properties) -> Properties:
+    """A parameter's number becomes a number in a property. ministack passes it on as text, and its SQS poller crashes on that."""
     scaling = mapping.get("ScalingConfig") or {}
     return {**mapping, "ScalingConfig": {name: int(value) for name, value in scaling.items()}}
 
 
 def without_punctuation(secret: Properties) -> Properties:
-    """ExcludePunctuation is heeded. A generated key that began with a bracket would read as a list of keys."""
-    wanted = secret.get("GenerateSecretString") or {}
-    if not wanted.get("ExcludePunctuation"):
+    """ExcludePunctuation is respected. (A generated key that begins with a bracket would be parsed as a list of keys.)"""
+    options = secret.get("GenerateSecretString") or {}
+    if not options.get("ExcludePunctuation"):
         return secret
-    return {**secret, "GenerateSecretString": {**wanted, "ExcludeCharacters": string.punctuation}}
+    return {**secret, "GenerateSecretString": {**options, "ExcludeCharacters": string.punctuation}}
 
 
-def with_statements(policy: Properties) -> Properties:
-    """A policy whose every statement fell to a condition is refused."""
+def reject_empty_policy(policy: Properties) -> Properties:
+    """A policy without statements, for example because conditions removed all of them, is rejected."""
     if not policy["PolicyDocument"]["Statement"]:
         raise ValueError("MalformedPolicyDocument: Policy statement must contain at least one statement.")
     return policy
 
 
-def mend_properties(kind: str, mend: Callable[[Properties], Properties]) -> None:
+def patch_properties(kind: str, patch: Callable[[Properties], Properties]) -> None:
     handler = HANDLERS[kind]
     create, update = handler["create"], handler["update"]
 
-    def mended_update(physical_id, old, new, *rest, **named):
-        return update(physical_id, mend(old), mend(new), *rest, **named)
+    def patched_update(physical_id, old, new, *rest, **named):
+        return update(physical_id, patch(old), patch(new), *rest, **named)
 
-    handler["create"] = lambda logical_id, properties, stack: create(logical_id, mend(properties), stack)
-    handler["update"] = mended_update
+    handler["create"] = lambda logical_id, properties, stack: create(logical_id, patch(properties), stack)
+    handler["update"] = patched_update
 
 
 def join_lists_in_conditions() -> None:
-    """A condition may ask whether a parameter's list, joined, is empty; ministack takes every joined list for not empty."""
+    """A condition can compare a joined list parameter with "". ministack treats every joined list as not empty."""
     evaluate = engine._evaluate_conditions
 
     def joined(node, parameters: dict):
@@ -68,85 +68,83 @@ def join_lists_in_conditions() -> None:
         conditions = joined(template.get("Conditions", {}), parameters)
         return evaluate({**template, "Conditions": conditions}, parameters)
 
-    for user in (changesets, engine, handlers, stacks):
-        user._evaluate_conditions = evaluated
+    for module in (changesets, engine, handlers, stacks):
+        module._evaluate_conditions = evaluated
 
 
 def refer_to_secrets_by_arn() -> None:
-    """`Ref` of a secret is its ARN, which the policies of the roles name; ministack's is its name."""
+    """`Ref` of a secret is its ARN, which the roles' policies use. In ministack it is the secret's name."""
     handler = HANDLERS["AWS::SecretsManager::Secret"]
     create, update, delete = handler["create"], handler["update"], handler["delete"]
 
     def name(arn: str) -> str:
         return arn.rsplit(":", 1)[-1].rsplit("-", 1)[0]
 
-    def by_arn(made: tuple[str, dict]) -> tuple[str, dict]:
-        _, attributes = made
+    def with_arn_as_id(resource: tuple[str, dict]) -> tuple[str, dict]:
+        _, attributes = resource
         return attributes["Arn"], attributes
 
-    handler["create"] = lambda *arguments: by_arn(create(*arguments))
-    handler["update"] = lambda arn, *rest, **named: by_arn(update(name(arn), *rest, **named))
+    handler["create"] = lambda *arguments: with_arn_as_id(create(*arguments))
+    handler["update"] = lambda arn, *rest, **named: with_arn_as_id(update(name(arn), *rest, **named))
     handler["delete"] = lambda arn, properties: delete(name(arn), properties)
 
 
-def refuse_functions_whose_name_is_taken() -> None:
-    """A stack does not take over a function that it has not made; ministack's does."""
+def reject_function_names_in_use() -> None:
+    """A stack cannot create a function whose name is in use. In ministack it replaces that function."""
     handler = HANDLERS["AWS::Lambda::Function"]
     create = handler["create"]
 
-    def created(logical_id: str, properties: Properties, stack: str) -> tuple:
+    def create_new(logical_id: str, properties: Properties, stack: str) -> tuple:
         if (name := properties["FunctionName"]) in lambda_svc._functions:
             raise ValueError(f"Function already exist: {name}")
         return create(logical_id, properties, stack)
 
-    handler["create"] = created
+    handler["create"] = create_new
 
 
-def allow_batches_as_their_entries() -> None:
-    """Who may send, delete or hide a message may do it by the batch: SQS knows no other action for that."""
+def authorize_sqs_batches_as_single_calls() -> None:
+    """SQS authorizes a batch call by the action of the single call: `SendMessageBatch` needs `sqs:SendMessage`."""
     extract = iam_actions.extract_iam_action
 
-    def extracted(service: str, *request) -> str | None:
+    def extract_without_batch(service: str, *request) -> str | None:
         action = extract(service, *request)
         return action.removesuffix("Batch") if action and service == "sqs" else action
 
-    iam_actions.extract_iam_action = extracted
+    iam_actions.extract_iam_action = extract_without_batch
 
 
-def keep_buses_with_rules_and_rules_with_targets() -> None:
-    """A bus that has rules is not deleted, nor a rule that has targets: neither by itself nor with its stack. Their owner takes
-    away the targets, the rules and the bus, in this order.
-    """
+def reject_deletion_of_buses_and_rules_in_use() -> None:
+    """A bus that has rules cannot be deleted, nor a rule that has targets, neither directly nor with its stack."""
     delete_bus, delete_rule = eventbridge._delete_event_bus, eventbridge._delete_rule
 
-    def deleted_bus(request: dict) -> tuple:
+    def delete_unused_bus(request: dict) -> tuple:
         if any(rule["EventBusName"] == request["Name"] for rule in eventbridge._rules.values()):
             return error_response_json("ValidationException", "EventBus can't be deleted since it has rules.")
         return delete_bus(request)
 
-    def deleted_rule(request: dict) -> tuple:
+    def delete_unused_rule(request: dict) -> tuple:
         if eventbridge._targets.get(eventbridge._rule_key(request["Name"], request.get("EventBusName", "default"))):
             return error_response_json("ValidationException", "Rule can't be deleted since it has targets.")
         return delete_rule(request)
 
-    def deleted_with_its_stack(name: str, _: Properties) -> None:
-        status, _, refusal = deleted_bus({"Name": name})
+    def delete_bus_of_stack(name: str, _: Properties) -> None:
+        status, _, body = delete_unused_bus({"Name": name})
         if status != 200:
-            raise ValueError(refusal.decode())
+            raise ValueError(body.decode())
 
-    eventbridge._delete_event_bus, eventbridge._delete_rule = deleted_bus, deleted_rule
-    HANDLERS["AWS::Events::EventBus"]["delete"] = deleted_with_its_stack
+    eventbridge._delete_event_bus, eventbridge._delete_rule = delete_unused_bus, delete_unused_rule
+    HANDLERS["AWS::Events::EventBus"]["delete"] = delete_bus_of_stack
 
 
-def give_buses_policies() -> None:
-    """A bus has a policy, also by CloudFormation, and it denies an entry of PutEvents by its source and by whose call it is: the
-    account's owner is bound, too, and of a role's session the role counts.
+def enforce_bus_policies() -> None:
+    """CloudFormation sets a bus's policy. It can deny entries of PutEvents by source and by principal, also to the account's owner.
+    The principal of a role's session is the role.
     """
     put_events, policies = eventbridge._put_events, eventbridge._event_bus_policies
 
     def set_statement(_, properties: Properties, *__) -> tuple[str, dict]:
         bus, statement = properties["EventBusName"], {"Sid": properties["StatementId"], **properties["Statement"]}
-        others = [one for one in policies.get(bus, {}).get("Statement", []) if one["Sid"] != statement["Sid"]]
+        others = [other for other in policies.get(bus, {}).get("Statement", []) if other["Sid"] != statement["Sid"]]
         policies[bus] = {"Version": "2012-10-17", "Statement": [*others, statement]}
         return f"{bus}|{statement['Sid']}", {}
 
@@ -166,21 +164,21 @@ def give_buses_policies() -> None:
         request.service_context = {"events:source": entry["Source"]}
         return evaluate_resource_policy(policies.get(bus), request).decision == "Deny"
 
-    def put(request: dict, *rest, **named) -> tuple:
+    def put_allowed(request: dict, *rest, **named) -> tuple:
         entries = request["Entries"]
         denied = [is_denied(entry) for entry in entries]
-        taken = [entry for entry, no in zip(entries, denied) if not no]
-        status, headers, answer = put_events({**request, "Entries": taken}, *rest, **named)
+        allowed = [entry for entry, is_entry_denied in zip(entries, denied) if not is_entry_denied]
+        status, headers, body = put_events({**request, "Entries": allowed}, *rest, **named)
         if status != 200 or not any(denied):
-            return status, headers, answer
-        told = json.loads(answer)
-        results = iter(told["Entries"])
-        refusal = {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized for the source."}
-        told["Entries"] = [refusal if no else next(results) for no in denied]
-        told["FailedEntryCount"] += sum(denied)
-        return status, headers, json.dumps(told).encode()
+            return status, headers, body
+        response = json.loads(body)
+        results = iter(response["Entries"])
+        error = {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized for the source."}
+        response["Entries"] = [error if is_entry_denied else next(results) for is_entry_denied in denied]
+        response["FailedEntryCount"] += sum(denied)
+        return status, headers, json.dumps(response).encode()
 
-    eventbridge._put_events = put
+    eventbridge._put_events = put_allowed
     HANDLERS["AWS::Events::EventBusPolicy"] = {
         "create": set_statement,
         "update": lambda physical_id, _, new, *rest, **named: set_statement(physical_id, new),
@@ -189,13 +187,13 @@ def give_buses_policies() -> None:
 
 
 if __name__ == "__main__":
-    mend_properties("AWS::Lambda::EventSourceMapping", whole_numbers)
-    mend_properties("AWS::SecretsManager::Secret", without_punctuation)
-    mend_properties("AWS::IAM::ManagedPolicy", with_statements)
+    patch_properties("AWS::Lambda::EventSourceMapping", with_integer_scaling)
+    patch_properties("AWS::SecretsManager::Secret", without_punctuation)
+    patch_properties("AWS::IAM::ManagedPolicy", reject_empty_policy)
     join_lists_in_conditions()
     refer_to_secrets_by_arn()
-    refuse_functions_whose_name_is_taken()
-    allow_batches_as_their_entries()
-    keep_buses_with_rules_and_rules_with_targets()
-    give_buses_policies()
+    reject_function_names_in_use()
+    authorize_sqs_batches_as_single_calls()
+    reject_deletion_of_buses_and_rules_in_use()
+    enforce_bus_policies()
     main()

@@ -1,4 +1,4 @@
-"""A simulated Rightfoot: `local rightfoot`, asked and watched as its customers do."""
+"""The simulated Rightfoot of `local rightfoot`, in a process of its own."""
 
 import json
 import subprocess
@@ -8,12 +8,13 @@ from pathlib import Path
 API_KEY = "e2e-rightfoot-api-key"
 
 
-class Rightfoot:
-    """Its day is short, so that a run of a daily schedule begins, and ends, within a story. Its ids are those of the recorded
-    events."""
+class RightfootSimulator:
+    """Its day takes `day_secs`, so that a daily schedule runs within a test. With a fixed seed, its ids are those of the recorded
+    events.
+    """
 
-    def __init__(self, local: Path, log: Path, lost_pct: int, processing_secs: int = 2, day_secs: int = 60):
-        command = [local, "rightfoot", "--port", "0", "--api-key", API_KEY, "--lose-webhooks", str(lost_pct),
+    def __init__(self, local: Path, log: Path, lost_webhooks_pct: int, processing_secs: int = 2, day_secs: int = 60):
+        command = [local, "rightfoot", "--port", "0", "--api-key", API_KEY, "--lose-webhooks", str(lost_webhooks_pct),
                    "--processing-secs", str(processing_secs), "--schedule-day-secs", str(day_secs), "--seed", "1"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("wb"), text=True)
         self.url = self._process.stdout.readline().split()[-1]
@@ -23,11 +24,11 @@ class Rightfoot:
         self._process.wait(timeout=10)
 
     def balances(self, batch_id: str) -> list[dict]:
-        """What its API shows of a batch, on its first page."""
+        """The first page of the batch's balances, from its API."""
         request = urllib.request.Request(f"{self.url}/v1/balances?batchId={batch_id}&limit=100",
                                          headers={"authorization": f"Bearer {API_KEY}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)["balances"]
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)["balances"]
 
 
 def authorizer(name: str) -> dict[str, str]:

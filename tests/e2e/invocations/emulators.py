@@ -1,4 +1,4 @@
-"""`local`, as the AWS and the Rightfoot of one test: without worker, relay and poller, which the test invokes itself."""
+"""`local` and a simulated Rightfoot for one test. Worker, relay and poller do not run by themselves: the test invokes them."""
 
 import re
 import subprocess
@@ -9,49 +9,47 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from rightfoot import API_KEY, Rightfoot
+from rightfoot_simulator import API_KEY, RightfootSimulator
 from stack import REPOSITORY
-from waiting import until
+from waiting import wait_until
 
 LOCAL = REPOSITORY / "target/debug/local"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": "us-east-1"}
-# Where `local` answers unless it is told otherwise, as env.json has it; and how it greets from where it does.
+# The default addresses of `local`, which env.json and the recorded events have, and the labels that `local` prints before them.
 WEBHOOKS, AWS, RIGHTFOOT = (f"http://127.0.0.1:{port}" for port in (9000, 9001, 9002))
-ADDRESSES = {WEBHOOKS: "Fynapse's endpointUrl", AWS: "AWS endpoint", RIGHTFOOT: "Rightfoot's API"}
+LABELS = {WEBHOOKS: "Fynapse's endpointUrl", AWS: "AWS endpoint", RIGHTFOOT: "Rightfoot's API"}
 
 
-class Local:
-    """It, once it is ready."""
+class LocalProcess:
+    """A running `local`. The constructor returns when it is ready."""
 
     def __init__(self, arguments: list[str], scratch: Path):
-        self._said = scratch / "local.out"
-        with self._said.open("wb") as out, (scratch / "local.log").open("wb") as log:
-            self._process = subprocess.Popen([LOCAL, *arguments], stdout=out, stderr=log)
+        self._stdout = scratch / "local.out"
+        with self._stdout.open("wb") as stdout, (scratch / "local.log").open("wb") as log:
+            self._process = subprocess.Popen([LOCAL, *arguments], stdout=stdout, stderr=log)
         try:
-            until(f"local to be ready, see {scratch}", self._is_ready)
+            wait_until(f"local to be ready, see {scratch}", self._is_ready)
         except BaseException:
             self.stop()
             raise
 
     @cached_property
     def addresses(self) -> dict[str, str]:
-        """Where it answers, by what is written: it has greeted with that."""
-        said = self._said.read_text()
+        """Its actual addresses by the default ones, parsed from its output."""
+        output = self._stdout.read_text()
         return {
-            written: re.search(rf"^{name}\s+(http://[\d.:]+)", said, re.MULTILINE).group(1)
-            for written, name in ADDRESSES.items()
+            default: re.search(rf"^{label}\s+(http://[\d.:]+)", output, re.MULTILINE).group(1)
+            for default, label in LABELS.items()
         }
 
-    def here(self, text: str) -> str:
-        """With its addresses for those that are written."""
-        for written, here in self.addresses.items():
-            text = text.replace(written, here)
+    def with_actual_addresses(self, text: str) -> str:
+        for default, actual in self.addresses.items():
+            text = text.replace(default, actual)
         return text
 
-    def as_written(self, text: str) -> str:
-        """The other way round."""
-        for written, here in self.addresses.items():
-            text = text.replace(here, written)
+    def with_default_addresses(self, text: str) -> str:
+        for default, actual in self.addresses.items():
+            text = text.replace(actual, default)
         return text
 
     def stop(self) -> None:
@@ -59,18 +57,20 @@ class Local:
         self._process.wait(timeout=10)
 
     def _is_ready(self) -> bool:
-        assert self._process.poll() is None, f"it has ended, see {self._said.parent}"
-        return "ready\n" in self._said.read_text()
+        assert self._process.poll() is None, f"local has ended, see {self._stdout.parent}"
+        return "ready\n" in self._stdout.read_text()
 
 
-class Engines:
+class Emulators:
     def __init__(self, scratch: Path):
-        # No webhook comes by itself; and a schedule runs, and a run ends, within a test.
-        self._rightfoot = Rightfoot(LOCAL, scratch / "rightfoot.log", lost_pct=100, processing_secs=1, day_secs=5)
+        # All webhooks are lost, so that only the test delivers. A schedule runs, and its run ends, within a test.
+        self._rightfoot = RightfootSimulator(
+            LOCAL, scratch / "rightfoot.log", lost_webhooks_pct=100, processing_secs=1, day_secs=5
+        )
         rightfoot = ["--rightfoot-api", self._rightfoot.url, "--rightfoot-api-key", API_KEY]
-        alone = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0"]
+        options = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0"]
         try:
-            self.local = Local([*alone, *rightfoot], scratch)
+            self.local = LocalProcess([*options, *rightfoot], scratch)
         except BaseException:
             self._rightfoot.stop()
             raise
@@ -82,8 +82,8 @@ class Engines:
         self.local.stop()
         self._rightfoot.stop()
 
-    def queued(self, queue: str) -> list[dict]:
-        """The messages of a queue, which stay on it."""
+    def queued_messages(self, queue: str) -> list[dict]:
+        """The messages of a queue. They stay on it."""
         url = f"{self.aws_url}/123456789012/{queue}"
         received: dict[str, dict] = {}
         while messages := self._sqs.receive_message(
@@ -96,11 +96,11 @@ class Engines:
         return list(received.values())
 
     def balances(self) -> list[dict]:
-        """The rows of the table, every value as text."""
+        """The items of the table `balances`, every value as text."""
         return self._items("balances")
 
     def make_all_due(self) -> None:
-        """Whatever waits for its time is due: as if that had passed."""
+        """Makes every item that waits for a time due now."""
         for item in self._items("inbox"):
             if "due" in item:
                 self._dynamodb.update_item(
@@ -111,16 +111,16 @@ class Engines:
                 )
 
     def wait_for_batch(self, batch_id: str) -> None:
-        """Rightfoot is done with it."""
+        """Waits until Rightfoot has completed the batch."""
 
         def is_complete() -> bool:
             try:
                 return bool(self._rightfoot.balances(batch_id))
-            except urllib.error.HTTPError as refusal:
-                assert refusal.code == 404, f"Rightfoot answers {refusal.code}"
+            except urllib.error.HTTPError as error:
+                assert error.code == 404, f"Rightfoot answers {error.code}"
                 return False
 
-        until(f"Rightfoot to complete the batch {batch_id}", is_complete)
+        wait_until(f"Rightfoot to complete the batch {batch_id}", is_complete)
 
     def _client(self, service: str) -> Any:
         names = ["aws_access_key_id", "aws_secret_access_key", "region_name"]
