@@ -186,6 +186,32 @@ def enforce_bus_policies() -> None:
     }
 
 
+def accept_schema_registries() -> None:
+    """CloudFormation creates schema registries and schemas. A schema's content must be an OpenAPI 3.0 document of at most 100,000
+    bytes. (ministack has no schema registry, so nothing can be read from it.)
+    """
+
+    def create_registry(_, properties: Properties, *__) -> tuple[str, dict]:
+        name = properties["RegistryName"]
+        arn = f"arn:aws:schemas:{get_region()}:{get_account_id()}:registry/{name}"
+        return arn, {"RegistryArn": arn, "RegistryName": name}
+
+    def create_schema(_, properties: Properties, *__) -> tuple[str, dict]:
+        registry, name, content = (properties[it] for it in ("RegistryName", "SchemaName", "Content"))
+        is_valid = json.loads(content).get("openapi", "").startswith("3.0.") and len(content.encode()) <= 100_000
+        if properties["Type"] != "OpenApi3" or not is_valid:
+            raise ValueError(f"BadRequestException: the content of {name} is not valid")
+        arn = f"arn:aws:schemas:{get_region()}:{get_account_id()}:schema/{registry}/{name}"
+        return arn, {"SchemaArn": arn, "SchemaName": name}
+
+    for kind, create in (("Registry", create_registry), ("Schema", create_schema)):
+        HANDLERS[f"AWS::EventSchemas::{kind}"] = {
+            "create": create,
+            "update": lambda physical_id, _, new, *rest, create=create, **named: create(physical_id, new),
+            "delete": lambda *_: None,
+        }
+
+
 if __name__ == "__main__":
     patch_properties("AWS::Lambda::EventSourceMapping", with_integer_scaling)
     patch_properties("AWS::SecretsManager::Secret", without_punctuation)
@@ -196,4 +222,5 @@ if __name__ == "__main__":
     authorize_sqs_batches_as_single_calls()
     reject_deletion_of_buses_and_rules_in_use()
     enforce_bus_policies()
+    accept_schema_registries()
     main()

@@ -28,10 +28,18 @@ class RightfootSimulator:
 
     def balances(self, batch_id: str) -> list[dict]:
         """The first page of the batch's balances, from its API."""
-        request = urllib.request.Request(f"{self.url}/v1/balances?batchId={batch_id}&limit=100",
-                                         headers={"authorization": f"Bearer {API_KEY}"})
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return json.load(response)["balances"]
+        return self._call(f"/v1/balances?batchId={batch_id}&limit=100")["balances"]
+
+    def create_schedule(self, name: str, webhook_url: str, threshold: float) -> None:
+        """Creates a daily schedule of `user-1` through its API, so that Balance Inbox does not know it."""
+        schedule = {"name": name, "webhook": webhook_url, "interval_days": 1, "threshold_amount": threshold,
+                    "authorizers": [authorizer("user-1")]}
+        assert "schedule_id" in self._call("/v1/monitoring/scheduled_balance_request", json.dumps(schedule).encode())
+
+    def _call(self, path: str, body: bytes | None = None) -> dict:
+        headers = {"authorization": f"Bearer {API_KEY}", "content-type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, body, headers), timeout=10) as response:
+            return json.load(response)
 
 
 def authorizer(name: str) -> dict[str, str]:

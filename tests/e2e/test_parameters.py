@@ -7,7 +7,7 @@ import boto3
 import pytest
 from bus_listener import BusListener
 from emulator import Emulator
-from stack import Stack
+from stack import FUNCTIONS, Stack
 from waiting import wait_until
 from webhooks import completion_body, extract_body, new_id
 
@@ -40,7 +40,8 @@ def stack_with_worker(
 ) -> Stack:
     """The same stack with a worker, and with the user's own key, topic, network and so on."""
     stack = stack_without_worker
-    stack.deploy(EventWorkerEnabled="true", MonitoringEnabled="true", Tracing="Active", **own_resources(stack))
+    enabled = {"EventWorkerEnabled": "true", "MonitoringEnabled": "true", "EventSchemasEnabled": "true"}
+    stack.deploy(**enabled, Tracing="Active", **own_resources(stack))
     return stack
 
 
@@ -56,6 +57,13 @@ def stack_after_worker(stack_with_worker: Stack) -> Stack:
 
 def table_and_bus(stack: Stack) -> tuple[str, str]:
     return stack.outputs["BalancesTableName"], stack.outputs["EventBusName"]
+
+
+def aws_endpoints(stack: Stack) -> dict[str, str | None]:
+    """`AWS_ENDPOINT_URL` in the configuration of each function."""
+    names = [f"{stack.name}-{function}" for function in FUNCTIONS]
+    configurations = [stack.client("lambda").get_function_configuration(FunctionName=name) for name in names]
+    return {it["FunctionName"]: it["Environment"]["Variables"].get("AWS_ENDPOINT_URL") for it in configurations}
 
 
 def balances(stack: Stack):
@@ -84,6 +92,26 @@ def test_an_added_worker_processes_earlier_events(
     assert bus.wait_for("BalanceExtracted", event_id=f"fynapse/event/{event_id}")
 
 
+def test_a_schema_registry_is_created_by_parameter(stack_with_worker: Stack, second_stack: Stack):
+    assert stack_with_worker.outputs["EventSchemaRegistryName"] == stack_with_worker.name
+    assert schema_arns(stack_with_worker) == {
+        f"arn:aws:schemas:us-east-1:000000000000:schema/{stack_with_worker.name}/balance-inbox@{detail_type}"
+        for detail_type in ("BalanceBatchCompleted", "BalanceExtracted", "BalanceThresholdMet")
+    }
+    assert "EventSchemaRegistryName" not in second_stack.outputs
+
+
+def schema_arns(stack: Stack) -> set[str]:
+    cloudformation = stack.client("cloudformation")
+
+    def resources(stack_name: str) -> dict[str, dict]:
+        listed = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
+        return {it["LogicalResourceId"]: it for it in listed}
+
+    nested = resources(resources(stack.name)["EventSchemas"]["PhysicalResourceId"]).values()
+    return {it["PhysicalResourceId"] for it in nested if it["ResourceType"] == "AWS::EventSchemas::Schema"}
+
+
 def test_own_key_and_topic_are_used_by_every_resource_that_they_are_for(stack_with_worker: Stack):
     stack = stack_with_worker
     key, topic = stack.parameters["KmsKeyArn"], stack.parameters["AlarmTopicArn"]
@@ -101,6 +129,11 @@ def test_own_key_and_topic_are_used_by_every_resource_that_they_are_for(stack_wi
     actions = {alarm["AlarmName"].removeprefix(f"{stack.name}-"): alarm["AlarmActions"] for alarm in alarms}
     assert actions.pop("found-by-poll") == [] and "dead-letters" in actions
     assert all(topics == [topic] for topics in actions.values()), actions
+
+
+def test_only_the_functions_of_a_stack_that_asks_for_it_have_an_aws_endpoint(stack: Stack, stack_with_worker: Stack):
+    assert set(aws_endpoints(stack).values()) == {None}
+    assert set(aws_endpoints(stack_with_worker).values()) == {stack_with_worker.aws.endpoint}
 
 
 def test_a_removed_worker_leaves_the_table_of_balances_and_the_bus(
@@ -144,6 +177,7 @@ def own_resources(stack: Stack) -> dict[str, str]:
         "AlarmTopicArn": stack.client("sns").create_topic(Name="alarms")["TopicArn"],
         "FynapseReservedConcurrency": "5",
         "LogLevel": "debug",
+        "AwsEndpointUrl": stack.aws.endpoint,
     }
 
 

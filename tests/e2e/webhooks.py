@@ -2,6 +2,7 @@
 in the code under test is not repeated here.
 """
 
+import base64
 import hashlib
 import hmac
 import http.client
@@ -57,6 +58,12 @@ def signature_headers(body: bytes, secret: str, signed_at: float | None = None) 
     timestamp = str(int(time.time() if signed_at is None else signed_at))
     mac = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     return {"webhook-signature": f"t={timestamp},v1={mac}", "idempotency-key": str(uuid.uuid4())}
+
+
+def url_token(subject: str, key: str) -> str:
+    """The token of a Rightfoot webhook URL, made as infra/local/README.md shows."""
+    mac = hmac.new(key.encode(), f"rightfoot-webhook-url/v1:{subject}".encode(), hashlib.sha256).digest()
+    return f"{subject}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
 
 
 def completion_body(batch_id: str) -> bytes:

@@ -8,6 +8,7 @@ mod dependencies;
 mod documents;
 mod emitted_metrics;
 mod event_schemas;
+mod examples;
 mod iam_permissions;
 mod module_cycles;
 mod monitoring;
@@ -69,8 +70,20 @@ fn crates_in(folder: &str) -> Vec<String> {
 
 /// Every hand-written text file.
 fn text_files() -> Vec<SourceFile> {
-    const IGNORED: [&str; 9] =
-        [".git", ".venv", ".local", ".aws-sam", "target", "corpus", "artifacts", "coverage", "Cargo.lock"];
+    const IGNORED: [&str; 12] = [
+        ".git",
+        ".venv",
+        ".local",
+        ".aws-sam",
+        "target",
+        "corpus",
+        "artifacts",
+        "coverage",
+        "Cargo.lock",
+        "node_modules",
+        "dist",
+        "package-lock.json",
+    ];
     let mut folders = vec![String::new()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
