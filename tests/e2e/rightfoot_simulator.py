@@ -13,9 +13,12 @@ class RightfootSimulator:
     events.
     """
 
-    def __init__(self, local: Path, log: Path, lost_webhooks_pct: int, processing_secs: int = 2, day_secs: int = 60):
+    def __init__(self, local: Path, log: Path, lost_webhooks_pct: int, processing_secs: int = 2, day_secs: int = 60,
+                 bind: str | None = None):
         command = [local, "rightfoot", "--port", "0", "--api-key", API_KEY, "--lose-webhooks", str(lost_webhooks_pct),
                    "--processing-secs", str(processing_secs), "--schedule-day-secs", str(day_secs), "--seed", "1"]
+        if bind:
+            command += ["--bind", bind]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log.open("wb"), text=True)
         self.url = self._process.stdout.readline().split()[-1]
 

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from bus_listener import BusListener
 from emulator import Emulator
-from stack import Stack
+from stack import FUNCTIONS, Stack
 from waiting import wait_until
 from webhooks import completion_body, extract_body, new_id
 
@@ -57,6 +57,13 @@ def stack_after_worker(stack_with_worker: Stack) -> Stack:
 
 def table_and_bus(stack: Stack) -> tuple[str, str]:
     return stack.outputs["BalancesTableName"], stack.outputs["EventBusName"]
+
+
+def aws_endpoints(stack: Stack) -> dict[str, str | None]:
+    """`AWS_ENDPOINT_URL` in the configuration of each function."""
+    names = [f"{stack.name}-{function}" for function in FUNCTIONS]
+    configurations = [stack.client("lambda").get_function_configuration(FunctionName=name) for name in names]
+    return {it["FunctionName"]: it["Environment"]["Variables"].get("AWS_ENDPOINT_URL") for it in configurations}
 
 
 def balances(stack: Stack):
@@ -124,6 +131,11 @@ def test_own_key_and_topic_are_used_by_every_resource_that_they_are_for(stack_wi
     assert all(topics == [topic] for topics in actions.values()), actions
 
 
+def test_only_the_functions_of_a_stack_that_asks_for_it_have_an_aws_endpoint(stack: Stack, stack_with_worker: Stack):
+    assert set(aws_endpoints(stack).values()) == {None}
+    assert set(aws_endpoints(stack_with_worker).values()) == {stack_with_worker.aws.endpoint}
+
+
 def test_a_removed_worker_leaves_the_table_of_balances_and_the_bus(
     stack_after_worker: Stack, original_table_and_bus: tuple[str, str]
 ):
@@ -165,6 +177,7 @@ def own_resources(stack: Stack) -> dict[str, str]:
         "AlarmTopicArn": stack.client("sns").create_topic(Name="alarms")["TopicArn"],
         "FynapseReservedConcurrency": "5",
         "LogLevel": "debug",
+        "AwsEndpointUrl": stack.aws.endpoint,
     }
 
 

@@ -12,6 +12,7 @@ mod examples;
 mod iam_permissions;
 mod module_cycles;
 mod monitoring;
+mod sam_local;
 mod shell_blocks;
 mod template;
 mod template_parameters;

@@ -20,6 +20,7 @@ pub mod api_gateway;
 pub mod connector;
 pub mod demo;
 pub mod emulator;
+mod host_check;
 pub mod inspect;
 pub mod invariants;
 pub mod lambda_api;

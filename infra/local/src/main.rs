@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command prints its results")]
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +49,10 @@ struct ServeArgs {
     /// Port of the AWS endpoint (DynamoDB, SQS, EventBridge, Secrets Manager, Lambda's Invoke).
     #[arg(long, default_value_t = 9001, value_name = "PORT")]
     aws_port: u16,
+    /// Listen on this address, too, and not only on 127.0.0.1: for functions in Docker on Linux, 172.17.0.1. The
+    /// AWS endpoint asks for no credentials: whoever reaches it can read and change all data, and read the secrets.
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
     /// Directory of the tables; the queues are always in memory.
     #[arg(long, default_value = ".local", value_name = "DIR", conflicts_with = "memory")]
     data: PathBuf,
@@ -131,6 +136,9 @@ struct RightfootArgs {
     /// Port; 0 for any free one.
     #[arg(long, default_value_t = 9002, value_name = "PORT")]
     port: u16,
+    /// Listen on this address, too, and not only on 127.0.0.1: for functions in Docker on Linux, 172.17.0.1.
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
     /// API key that it accepts.
     #[arg(
         long,
@@ -210,6 +218,7 @@ impl RightfootArgs {
     fn options(self) -> serve::rightfoot_only::SimulatorOptions {
         serve::rightfoot_only::SimulatorOptions {
             port: self.port,
+            bind: self.bind,
             api_key: self.api_key,
             lost_webhooks_pct: self.lose_webhooks,
             batch_processing: Duration::from_secs(self.processing_secs),
@@ -257,6 +266,7 @@ impl ServeArgs {
             rightfoot_api_key: self.rightfoot_api_key.unwrap_or_else(|| "local-rightfoot-api-key".to_owned()),
             http_port: self.http_port,
             aws_port: self.aws_port,
+            bind: self.bind,
             data_dir: (!self.memory).then_some(self.data),
             fresh: self.fresh,
             fynapse_secrets: self.fynapse_secrets,
@@ -341,10 +351,11 @@ mod tests {
             (serve::PROCESSING, serve::SCHEDULE_DAY)
         );
         let overridden = parse_rightfoot(
-            "rightfoot --api-key k --port 0 --lose-webhooks 100 --processing-secs 1 --schedule-day-secs 2 --seed 3",
+            "rightfoot --api-key k --port 0 --bind 172.17.0.1 --lose-webhooks 100 --processing-secs 1 --schedule-day-secs 2 --seed 3",
         );
         let expected = serve::rightfoot_only::SimulatorOptions {
             port: 0,
+            bind: Some("172.17.0.1".parse().unwrap()),
             api_key: "k".to_owned(),
             lost_webhooks_pct: 100,
             batch_processing: Duration::from_secs(1),

@@ -62,13 +62,17 @@ class LocalProcess:
 
 
 class Emulators:
-    def __init__(self, scratch: Path):
+    """`bind` is another address than 127.0.0.1 at which they are reached, too."""
+
+    def __init__(self, scratch: Path, bind: str | None = None):
         # All webhooks are lost, so that only the test delivers. A schedule runs, and its run ends, within a test.
         self._rightfoot = RightfootSimulator(
-            LOCAL, scratch / "rightfoot.log", lost_webhooks_pct=100, processing_secs=1, day_secs=5
+            LOCAL, scratch / "rightfoot.log", lost_webhooks_pct=100, processing_secs=1, day_secs=5, bind=bind
         )
         rightfoot = ["--rightfoot-api", self._rightfoot.url, "--rightfoot-api-key", API_KEY]
         options = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0"]
+        if bind:
+            options += ["--bind", bind]
         try:
             self.local = LocalProcess([*options, *rightfoot], scratch)
         except BaseException:
