@@ -131,6 +131,9 @@ struct DemoArgs {
     /// Random seed: the same seed sends the same events and injects the same faults; only timing may differ.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also print what was sent and answered, recorded, found and published, in four tables.
+    #[arg(long)]
+    details: bool,
 }
 
 #[derive(Args)]
@@ -209,7 +212,11 @@ impl DemoArgs {
     async fn run(self) -> anyhow::Result<bool> {
         let options = demo::DemoOptions { seed: self.seed, ..demo::DemoOptions::default() };
         let report = demo::run(options).await?;
-        print!("{report}");
+        if self.details {
+            print!("{}", report.details());
+        }
+        // Drops the colours if stdout is no terminal, or NO_COLOR is set.
+        anstream::print!("{report}");
         Ok(report.is_success())
     }
 }
