@@ -118,7 +118,7 @@ impl DemoReport {
         let (secs, bold) = (self.duration.as_secs_f64(), Style::new().bold());
         if !self.is_success() {
             let red = bold.fg_color(Some(AnsiColor::Red.into()));
-            writeln!(f, "{red}FAILED{red:#} after {secs:.0} s. Violations:")?;
+            writeln!(f, "{red}FAILED after {secs:.0} s.{red:#} Violations:")?;
             return self.violations.iter().try_for_each(|violation| {
                 let promise = violation.promise;
                 writeln!(f, "  {promise}{}{violation}", if promise.is_empty() { "" } else { " " })
@@ -127,7 +127,7 @@ impl DemoReport {
         let green = bold.fg_color(Some(AnsiColor::Green.into()));
         writeln!(
             f,
-            "{green}Passed{green:#} in {secs:.0} s: all {} events are recorded and on the queue, {} are on the\n\
+            "{green}Passed in {secs:.0} s{green:#}: all {} events are recorded and on the queue, {} are on the\n\
              bus, {} balances are stored, {} forgeries were rejected, and each of the {}\n\
              repeats has the id of its first copy.",
             self.there("events on the queue"),
