@@ -13,7 +13,6 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use inbox_aws::clock::Clock;
 use inbox_aws::config::redact_userinfo;
-use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::limits::VISIBILITY_SECS;
@@ -21,16 +20,21 @@ use inbox_core::local_hosts::is_loopback;
 use inbox_core::poll::PollTiming;
 use inbox_core::secret_keys::{KeyCodec, Keys};
 
+use crate::api_destination::{ApiDestination, DestinationUrl, RetryPolicy};
 use crate::lambda_api::aws_endpoint;
 use crate::stack::{
     self, BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
     RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client,
 };
 
+mod bus_events;
 mod listeners;
+mod log_line;
+pub mod logging;
 pub mod rightfoot_only;
 
 use listeners::{PortListener, bind_ports, bind_warning};
+use logging::{LogFormat, Verbosity};
 
 /// SQLite database of the tables. SQLite's other files (`-wal`, `-shm`) have this name as a prefix.
 const DATABASE_FILE: &str = "inbox.sqlite";
@@ -74,6 +78,12 @@ pub struct ServeOptions {
     pub worker: bool,
     /// True if the relay and the poller are scheduled.
     pub run_schedules: bool,
+    /// Endpoint to which every event of the bus is posted.
+    pub forward_to: Option<DestinationUrl>,
+    /// Form of the log lines.
+    pub log_format: LogFormat,
+    /// Amount of log lines.
+    pub verbosity: Verbosity,
 }
 
 /// Rightfoot's API: simulated or real.
@@ -97,7 +107,7 @@ pub enum RightfootApi {
 /// A secret is not acceptable, a port is taken, or the data directory is in use by another process.
 pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     check_secrets(&options)?;
-    telemetry::init_logging(tracing::Level::INFO, std::io::stderr);
+    logging::init(options.log_format, options.verbosity);
     let Listeners { http, aws, rightfoot } = bind_listeners(&options).await?;
     let (http_url, aws_url) = (http.url.clone(), aws.url.clone());
     let (rightfoot_url, simulator) = match &options.rightfoot_api {
@@ -141,7 +151,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     })
     .await?;
     let due_again = stack.make_unfinished_due().await?;
-    let mut serving = http.serve(&stack.webhook_routes());
+    let destination = options.forward_to.clone().map(|url| ApiDestination::new(url, RetryPolicy::default()));
+    let mut serving =
+        vec![bus_events::spawn(stack.connector.emulator().subscribe_to_buses(), destination.transpose()?)];
+    serving.extend(http.serve(&stack.webhook_routes()));
     serving.extend(aws.serve_programs(|url| aws_endpoint(&stack, url)));
     if options.run_schedules {
         serving.extend([stack.run_relay_every(SCHEDULE_PAUSE), stack.run_poller_every(SCHEDULE_PAUSE)]);
@@ -282,6 +295,10 @@ fn startup_message(
     } else {
         format!("The worker does not run: messages stay on {EVENTS_QUEUE}.")
     };
+    let forward_note = match &options.forward_to {
+        Some(url) => format!("Each event of the bus is posted to {url}.\n"),
+        None => String::new(),
+    };
     let schedules_note =
         if options.run_schedules { "" } else { "The relay and the poller are not scheduled.\n" };
     Ok(format!(
@@ -290,7 +307,7 @@ Rightfoot's webhook_url    {webhook_url}
 AWS endpoint               {aws_url}   (tables {INBOX_TABLE}, {BALANCES_TABLE}; queues {EVENTS_QUEUE}, {DEAD_LETTER_QUEUE}, {BUS_QUEUE}; bus {EVENT_BUS}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY_SECRET}, {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke)
 Rightfoot's API            {rightfoot_url}   ({rightfoot_note})
 {worker_note}
-{schedules_note}{storage_note}
+{forward_note}{schedules_note}{storage_note}
 
 Deliver an event (the same again is a duplicate; another event_id or batch_id makes another event):
 
