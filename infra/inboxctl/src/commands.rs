@@ -2,16 +2,19 @@
 
 mod audit;
 mod batches;
+mod console;
 mod dead_letters;
-mod doctor;
+pub(crate) mod doctor;
 mod due;
 mod events;
 mod quarantine;
 mod schedules;
-mod send;
+pub(crate) mod send;
 mod submissions;
 mod timeline;
 mod url;
+
+use std::sync::Arc;
 
 use clap::Subcommand;
 
@@ -19,6 +22,7 @@ use crate::output::Rendered;
 use crate::target::Target;
 use audit::ListAuditArgs;
 use batches::BatchesCommand;
+use console::ConsoleArgs;
 use dead_letters::DeadLettersCommand;
 use doctor::DoctorArgs;
 use due::DueArgs;
@@ -32,6 +36,10 @@ use url::UrlCommand;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Serve the inbox to a browser on this machine: events, timelines, quarantine, replay.
+    ///
+    /// Prints an address with a token that signs in; keep it to yourself. It listens on 127.0.0.1 only, until Ctrl-C.
+    Console(ConsoleArgs),
     /// Mint webhook URLs for Rightfoot.
     #[command(subcommand)]
     Url(UrlCommand),
@@ -74,9 +82,10 @@ impl Command {
         if matches!(self, Self::Doctor(_)) { doctor::EXIT_UNKNOWN } else { 1 }
     }
 
-    pub(crate) async fn run(self, target: &Target) -> anyhow::Result<Rendered> {
+    pub(crate) async fn run(self, target: &Arc<Target>) -> anyhow::Result<Rendered> {
         // Boxed: with the SDK's calls inside, the futures are too large to be moved about.
         match self {
+            Self::Console(args) => Box::pin(console::serve(target, args)).await,
             Self::Url(command) => Box::pin(command.run(target)).await,
             Self::Send(args) => target.render(&Box::pin(send::send(target, args)).await?),
             Self::Timeline(args) => target.render(&Box::pin(timeline::show(target, args)).await?),

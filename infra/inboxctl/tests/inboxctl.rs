@@ -12,6 +12,8 @@ mod bulk_replay;
 mod cli_errors;
 #[path = "inboxctl/clock_skew.rs"]
 mod clock_skew;
+#[path = "inboxctl/console.rs"]
+mod console;
 #[path = "inboxctl/doctor.rs"]
 mod doctor;
 #[path = "inboxctl/doctor_findings.rs"]

@@ -28,6 +28,7 @@ use crate::stack::{
 };
 
 mod bus_events;
+mod console;
 mod listeners;
 mod log_line;
 pub mod logging;
@@ -78,6 +79,8 @@ pub struct ServeOptions {
     pub worker: bool,
     /// True if the relay and the poller are scheduled.
     pub run_schedules: bool,
+    /// Port of the console; `None` for the default one, or any free one if that is taken.
+    pub console_port: Option<u16>,
     /// Endpoint to which every event of the bus is posted.
     pub forward_to: Option<DestinationUrl>,
     /// Form of the log lines.
@@ -166,6 +169,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         serving.extend(listener.serve_programs(|_| simulator.routes()));
         serving.push(simulator.run_every(rightfoot_only::TICK_PAUSE));
     }
+    let local = inboxctl::LocalInbox { aws_url: &aws_url, http_url: &http_url, has_worker: options.worker };
+    let console = console::serve(options.console_port, local).await.context("--console-port")?;
+    serving.push(console.task);
+    println!("Console                    {}", console.url);
     if let Some(warning) = bind_warning(options.bind) {
         eprintln!("{warning}");
     }

@@ -26,7 +26,11 @@ const PROCESSING: &str = "processing";
 /// Number of items of each due queue that are read.
 const SAMPLE_SIZE: usize = 50;
 
-pub(super) async fn checks(target: &Target, has_worker: bool) -> anyhow::Result<Vec<CheckResult>> {
+pub(super) async fn checks(
+    target: &Target,
+    has_worker: bool,
+    may_scan: bool,
+) -> anyhow::Result<Vec<CheckResult>> {
     let backlog =
         BacklogChecks { target, stores: target.stores()?, table: target.inbox_table()?, now: target.now() };
     let processing = if has_worker {
@@ -34,10 +38,10 @@ pub(super) async fn checks(target: &Target, has_worker: bool) -> anyhow::Result<
     } else {
         CheckResult::skipped(PROCESSING, "there is no worker")
     };
-    let lost = if has_worker {
-        backlog.check_or_error(LOST_MESSAGES, backlog.lost_messages().await)
-    } else {
-        CheckResult::skipped(LOST_MESSAGES, "there is no worker")
+    let lost = match (has_worker, may_scan) {
+        (false, _) => CheckResult::skipped(LOST_MESSAGES, "there is no worker"),
+        (true, false) => CheckResult::skipped(LOST_MESSAGES, "this check reads the whole table"),
+        (true, true) => backlog.check_or_error(LOST_MESSAGES, backlog.lost_messages().await),
     };
     Ok(vec![
         backlog.check_or_error("relay", backlog.relay().await),
