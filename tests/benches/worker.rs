@@ -8,7 +8,11 @@
 //! `cargo bench -p tests --bench worker`; `-- --short` leaves out the largest batches. Each row has a new process;
 //! its peak memory (Linux's `VmHWM`) is read before and after the batch.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark's own code, and what it is for")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark panics on an error and prints its results"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -35,7 +39,7 @@ const LARGE_BATCHES: [(usize, usize); 3] = [(10, 1_000), (1, 10_000), (1, 30_000
 type CallCounts = Arc<Mutex<BTreeMap<String, usize>>>;
 
 struct Bench {
-    it: RightfootWorld,
+    rightfoot_world: RightfootWorld,
     endpoint_url: String,
     calls: CallCounts,
 }
@@ -59,50 +63,50 @@ async fn main() {
     println!(
         "batches  balances  requests  BatchWriteItem  PutEvents  seconds  idle MB  peak MB  more B/balance"
     );
-    let mut least: Option<Measurement> = None;
+    let mut smallest: Option<Measurement> = None;
     for (batches, size) in SMALL_BATCHES.iter().chain(long) {
         let row = bench.measure(*batches, *size).await;
-        row.print(least.as_ref());
-        least.get_or_insert(row);
+        row.print(smallest.as_ref());
+        smallest.get_or_insert(row);
     }
 }
 
 impl Bench {
     async fn new() -> Self {
-        let think = async |request: Request, next: Next| {
+        let delay = async |request: Request, next: Next| {
             tokio::time::sleep(API_LATENCY).await;
             next.run(request).await
         };
-        let it =
-            RightfootWorld::with_transport(|_| {}, |_| {}, |_, routes| routes.layer(from_fn(think))).await;
+        let rightfoot_world =
+            RightfootWorld::with_transport(|_| {}, |_| {}, |_, routes| routes.layer(from_fn(delay))).await;
         let (listener, endpoint_url) = bind_listener().await;
         let calls = CallCounts::default();
-        let emulators = aws_endpoint(&it.world.stack, endpoint_url.clone());
+        let emulators = aws_endpoint(&rightfoot_world.world.stack, endpoint_url.clone());
         stack::spawn_server(listener, count_calls(emulators, calls.clone()));
-        Self { it, endpoint_url, calls }
+        Self { rightfoot_world, endpoint_url, calls }
     }
 
-    /// Starts a new process, has it process so many batches of this size in one invocation, and checks the result.
+    /// Starts a new process, lets it process this number of batches in one invocation, and checks the result.
     async fn measure(&self, batches: usize, size: usize) -> Measurement {
         let event = self.completion_event(batches, size).await;
         let mut worker = self.start_worker().await;
-        // After one answer it holds all that it needs without a batch.
+        // After one response, the process has allocated everything that does not depend on a batch.
         assert_eq!(worker.invoke(json!({"Records": []})).await, all_succeeded());
         let idle_bytes = worker.peak_bytes();
-        self.it.rightfoot.clear_requests();
+        self.rightfoot_world.rightfoot.clear_requests();
         self.calls.lock().unwrap().clear();
-        let began = Instant::now();
-        let answer = worker.invoke(event).await;
-        let took = began.elapsed();
-        assert_eq!(answer, all_succeeded());
+        let started = Instant::now();
+        let response = worker.invoke(event).await;
+        let took = started.elapsed();
+        assert_eq!(response, all_succeeded());
         let peak_bytes = worker.peak_bytes();
         let output = worker.stop().await;
-        let events = self.it.world.drain_bus().await;
+        let events = self.rightfoot_world.world.drain_bus().await;
         // Events of earlier rows are received again, because their messages are never deleted.
         let of_row = events.iter().filter(|event| event.id().contains(&batch_id(batches, size, "")));
         let found: Vec<_> = of_row.map(|event| event.detail.get("found")).collect();
         assert_eq!(found, vec![Some(&json!(size)); batches], "{output}");
-        let requests = self.it.rightfoot.requests().len();
+        let requests = self.rightfoot_world.rightfoot.requests().len();
         let calls = self.calls.lock().unwrap().clone();
         let called = |operation| calls.get(operation).copied().unwrap_or_default();
         Measurement {
@@ -122,13 +126,19 @@ impl Bench {
         let people: Vec<_> = (0..size).map(|n| (authorizer(n), format!("{n}.50"))).collect();
         for n in 0..batches {
             let batch_id = batch_id(batches, size, n);
-            self.it.rightfoot.add_completed_batch(&batch_id, &people);
+            self.rightfoot_world.rightfoot.add_completed_batch(&batch_id, &people);
             let track =
                 json!({"action": "track_batch", "batch_id": batch_id, "expected": size, "subject": "demo"});
-            self.it.request(track).await;
-            assert!(self.it.world.deliver_rightfoot(completion_body(&batch_id, "u-1")).await.is_success());
+            self.rightfoot_world.request(track).await;
+            assert!(
+                self.rightfoot_world
+                    .world
+                    .deliver_rightfoot(completion_body(&batch_id, "u-1"))
+                    .await
+                    .is_success()
+            );
         }
-        let messages = self.it.world.drain_queue().await;
+        let messages = self.rightfoot_world.world.drain_queue().await;
         assert_eq!(messages.len(), batches);
         let records: Vec<_> =
             messages.iter().map(|message| json!({"messageId": message.id, "body": message.body})).collect();
@@ -143,7 +153,7 @@ impl Bench {
             ("EVENTS_QUEUE_URL", &events_url),
             ("BALANCES_TABLE", BALANCES_TABLE),
             ("EVENT_BUS_NAME", EVENT_BUS),
-            ("RIGHTFOOT_API_URL", &self.it.api_url),
+            ("RIGHTFOOT_API_URL", &self.rightfoot_world.api_url),
             ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY_SECRET),
         ];
         LambdaProcess::start("event-worker", &env).await
@@ -151,13 +161,13 @@ impl Bench {
 }
 
 impl Measurement {
-    /// Prints the row, with the bytes per balance beyond the row with the fewest balances.
-    fn print(&self, least: Option<&Self>) {
+    /// Prints the row, with the additional bytes for each balance more than the row with the fewest balances has.
+    fn print(&self, smallest: Option<&Self>) {
         let Self { batches, balances, requests, writes, puts, .. } = self;
         let (secs, idle, peak) = (self.took.as_secs_f64(), mb(self.idle_bytes), mb(self.peak_bytes));
-        let more = least.map(|least| {
-            let bytes = self.peak_bytes as f64 - least.peak_bytes as f64;
-            format!("{:.0}", bytes / (balances - least.balances) as f64)
+        let more = smallest.map(|smallest| {
+            let bytes = self.peak_bytes as f64 - smallest.peak_bytes as f64;
+            format!("{:.0}", bytes / (balances - smallest.balances) as f64)
         });
         let more = more.unwrap_or_default();
         println!(

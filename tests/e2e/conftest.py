@@ -1,4 +1,4 @@
-"""What the stories happen on: an emulated AWS with two stacks of the unmodified template, each with a Rightfoot of its own."""
+"""The fixtures: an emulated AWS with two stacks of the unmodified template, each with a simulated Rightfoot of its own."""
 
 import logging
 import os
@@ -6,38 +6,45 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+TESTS = Path(__file__).resolve().parent
+sys.path.insert(0, str(TESTS))
 sys.dont_write_bytecode = True
-pytest.register_assert_rewrite("bus", "stack", "started_early")
+pytest.register_assert_rewrite("bus_listener", "stack", "scheduled_work")
 
-from started_early import Begun  # noqa: E402
-from bus import Listener  # noqa: E402
+from bus_listener import BusListener  # noqa: E402
 from emulator import Emulator  # noqa: E402
-from rightfoot import Rightfoot  # noqa: E402
+from rightfoot_simulator import RightfootSimulator  # noqa: E402
+from scheduled_work import ScheduledWork  # noqa: E402
 from stack import REPOSITORY, Stack  # noqa: E402
 
 SCRATCH = REPOSITORY / "target/e2e"
 log = logging.getLogger("e2e")
 
 
+class Deployment(NamedTuple):
+    stack: Stack
+    second_stack: Stack
+    scheduled_work: ScheduledWork
+
+
 def pytest_configure() -> None:
-    # A run that is told to end tears everything down as well.
+    # SIGTERM, too, tears the fixtures down.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for talkative in ("boto3", "botocore", "urllib3"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    for verbose in ("boto3", "botocore", "urllib3"):
+        logging.getLogger(verbose).setLevel(logging.WARNING)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("waits") is not None)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
 @pytest.fixture(scope="session")
 def tools() -> dict[str, Path]:
-    """The programs that the stories need; `run` names them."""
+    """The programs that the tests run. `run` sets the environment variables."""
     return {
         **{tool: Path(os.environ["E2E_TOOLS"]) / tool for tool in ("sam", "aws", "cargo-lambda")},
         "inboxctl": Path(os.environ["E2E_INBOXCTL"]),
@@ -49,80 +56,83 @@ def tools() -> dict[str, Path]:
 def aws(request: pytest.FixtureRequest):
     shutil.rmtree(SCRATCH, ignore_errors=True)
     emulator = Emulator(SCRATCH).start()
-    log.info("an emulated AWS at %s", emulator.endpoint)
+    log.info("emulated AWS at %s", emulator.endpoint)
     yield emulator
     try:
-        keep_logs(emulator)
+        save_function_logs(emulator)
     finally:
         emulator.stop()
     if request.session.testsfailed:
-        log.info("the logs of AWS, of every function and of every tool are kept in %s", SCRATCH)
+        log.info("logs of the emulator, the functions and the tools: %s", SCRATCH)
 
 
-def keep_logs(emulator: Emulator) -> None:
+def save_function_logs(emulator: Emulator) -> None:
     logs = Stack("", emulator, {}).client("logs")
     for page in logs.get_paginator("describe_log_groups").paginate():
         for group in (it["logGroupName"] for it in page["logGroups"]):
-            events = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
-            lines = [event["message"] for part in events for event in part["events"]]
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            lines = [event["message"] for page in pages for event in page["events"]]
             name = group.strip("/").replace("/", "-")
             (SCRATCH / f"{name}.log").write_text("\n".join(lines))
 
 
 @pytest.fixture(scope="session")
 def rightfoot(aws: Emulator, tools: dict[str, Path]):
-    """It loses no webhook."""
-    simulated = Rightfoot(tools["local"], SCRATCH / "rightfoot.log", lost_pct=0)
-    yield simulated
-    simulated.stop()
+    """The Rightfoot of `stack`. It sends every webhook."""
+    simulator = RightfootSimulator(tools["local"], SCRATCH / "rightfoot.log", lost_webhooks_pct=0)
+    yield simulator
+    simulator.stop()
 
 
 @pytest.fixture(scope="session")
-def silent_rightfoot(aws: Emulator, tools: dict[str, Path]):
-    """It loses every webhook."""
-    simulated = Rightfoot(tools["local"], SCRATCH / "silent-rightfoot.log", lost_pct=100)
-    yield simulated
-    simulated.stop()
+def second_rightfoot(aws: Emulator, tools: dict[str, Path]):
+    """The Rightfoot of `second_stack`. It loses every webhook."""
+    simulator = RightfootSimulator(tools["local"], SCRATCH / "second-rightfoot.log", lost_webhooks_pct=100)
+    yield simulator
+    simulator.stop()
 
 
 @pytest.fixture(scope="session")
-def both(aws: Emulator, tools: dict[str, Path], rightfoot: Rightfoot, silent_rightfoot: Rightfoot):
-    """Both stacks, and what was begun at once, because it takes its time."""
-    quick = {"PollFirstSecs": "60", "PollEverySecs": "60"}
-    first = Stack.deployed("inbox", aws, tools, RightfootApiUrl=rightfoot.url, **quick)
-    second = Stack.deployed("beside", aws, tools, RightfootApiUrl=silent_rightfoot.url, **quick)
-    return first, second, Begun(first, second)
+def deployment(
+    aws: Emulator, tools: dict[str, Path], rightfoot: RightfootSimulator, second_rightfoot: RightfootSimulator
+) -> Deployment:
+    frequent_polls = {"PollFirstSecs": "60", "PollEverySecs": "60"}
+    stack = Stack.create("inbox", aws, tools, RightfootApiUrl=rightfoot.url, **frequent_polls)
+    second_stack = Stack.create("second", aws, tools, RightfootApiUrl=second_rightfoot.url, **frequent_polls)
+    return Deployment(stack, second_stack, ScheduledWork(stack, second_stack))
 
 
 @pytest.fixture(scope="session")
-def stack(both) -> Stack:
-    """The first stack."""
-    return both[0]
+def stack(deployment: Deployment) -> Stack:
+    """The first stack. Its Rightfoot sends every webhook."""
+    return deployment.stack
 
 
 @pytest.fixture(scope="session")
-def beside(both) -> Stack:
-    """The second stack: no webhook of its Rightfoot's arrives."""
-    return both[1]
+def second_stack(deployment: Deployment) -> Stack:
+    """The second stack. Its Rightfoot loses every webhook."""
+    return deployment.second_stack
 
 
 @pytest.fixture(scope="session")
-def begun(both) -> Begun:
-    return both[2]
+def scheduled_work(deployment: Deployment) -> ScheduledWork:
+    return deployment.scheduled_work
 
 
 @pytest.fixture(scope="session")
-def bus(begun: Begun) -> Listener:
-    return begun.bus
+def bus(scheduled_work: ScheduledWork) -> BusListener:
+    """Listens on the bus of `stack`."""
+    return scheduled_work.bus
 
 
 @pytest.fixture(scope="session")
-def bus_beside(begun: Begun) -> Listener:
-    return begun.bus_beside
+def second_bus(scheduled_work: ScheduledWork) -> BusListener:
+    """Listens on the bus of `second_stack`."""
+    return scheduled_work.second_bus
 
 
 @pytest.fixture
-def impatient(beside: Stack):
-    """A message that was received comes again after seconds, not after nine minutes."""
-    with beside.events_queue(VisibilityTimeout="2"):
-        yield beside
+def stack_with_fast_retries(second_stack: Stack):
+    """The second stack with a visibility timeout of 2 s instead of nine minutes."""
+    with second_stack.queue_attributes(VisibilityTimeout="2"):
+        yield second_stack

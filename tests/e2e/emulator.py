@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An emulated AWS on this machine: ministack, on a free port, with IAM enforced.
 
-As a command it serves until it is stopped, and first prints, for a shell to evaluate, what leads AWS clients to it:
+As a command, it prints the environment variables of AWS clients as shell code, and then serves until it is stopped:
 
     "$(.ci/venv ministack)/bin/python" tests/e2e/emulator.py > aws.env &     # ends with the line `# ready`
     . ./aws.env
@@ -18,8 +18,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-PATIENCE_SECS = 60
+TESTS = Path(__file__).resolve().parent
+START_TIMEOUT_SECS = 60
 
 
 def free_ports(count: int) -> list[int]:
@@ -33,7 +33,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Emulator:
-    """A ministack of its own. Its log, and all it writes, are in `scratch`."""
+    """A ministack process. It writes its log and all other files into `scratch`."""
 
     def __init__(self, scratch: Path):
         (self.port,) = free_ports(1)
@@ -46,8 +46,8 @@ class Emulator:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def variables(self) -> dict[str, str]:
-        """What leads AWS clients here: as the account's owner, whom no policy binds."""
+    def client_variables(self) -> dict[str, str]:
+        """Environment variables that connect AWS clients to it, as the account's owner, whom no policy restricts."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "owner",
@@ -60,52 +60,52 @@ class Emulator:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of a process that works with this AWS, and with no other by mistake."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "INBOXCTL_"))}
-        return {**kept, **self.variables}
+        """The environment of a client process, without other AWS settings, so that it cannot reach another AWS by mistake."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "INBOXCTL_"))}
+        return {**inherited, **self.client_variables}
 
     def start(self) -> "Emulator":
         self.scratch.mkdir(parents=True, exist_ok=True)
-        own = {
+        settings = {
             "GATEWAY_PORT": str(self.port),
             "BIND_HOST": "127.0.0.1",
-            # Functions run under their roles, and what no policy allows is refused.
+            # Functions run under their roles, and calls that no policy allows are denied.
             "AUTH": "true",
             "TMPDIR": str(self.scratch),
             "NO_PROXY": "*",
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, HERE / "mended_ministack.py"],
-                # Functions inherit AWS_ENDPOINT_URL from it; without that they would call the real AWS.
-                env={**self.environment, **own},
+                [sys.executable, TESTS / "patched_ministack.py"],
+                # Functions inherit AWS_ENDPOINT_URL from it. Without it they would call the real AWS.
+                env={**self.environment, **settings},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._wait()
+        self._wait_until_healthy()
         return self
 
-    def _wait(self) -> None:
-        end = time.monotonic() + PATIENCE_SECS
-        while time.monotonic() < end:
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_SECS
+        while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise RuntimeError(f"ministack ended at once:\n{self.log.read_text()[-2000:]}")
+                raise RuntimeError(f"ministack ended during its start:\n{self.log.read_text()[-2000:]}")
             try:
                 with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
         self.stop()
-        raise RuntimeError(f"ministack did not answer within {PATIENCE_SECS} s: see {self.log}")
+        raise RuntimeError(f"ministack did not answer within {START_TIMEOUT_SECS} s: see {self.log}")
 
     def stop(self) -> None:
-        """Ends it, and every function that it has started."""
+        """Ends it and every function that it started."""
         if self._process is None:
             return
-        for how in (signal.SIGTERM, signal.SIGKILL):
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
             try:
-                os.killpg(self._process.pid, how)
+                os.killpg(self._process.pid, signal_number)
                 self._process.wait(timeout=10)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 pass
@@ -115,13 +115,13 @@ class Emulator:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scratch", type=Path, default=HERE.parents[1] / "target/emulator", metavar="DIR",
-                        help="where its log and the functions' code are kept [default: target/emulator]")
+    parser.add_argument("--scratch", type=Path, default=TESTS.parents[1] / "target/emulator", metavar="DIR",
+                        help="folder for its log and the functions' code [default: target/emulator]")
     emulator = Emulator(parser.parse_args().scratch)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         emulator.start()
-        for name, value in emulator.variables.items():
+        for name, value in emulator.client_variables.items():
             print(f"export {name}={value}")
         print("# ready", flush=True)
         signal.pause()

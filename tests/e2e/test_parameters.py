@@ -1,15 +1,15 @@
-"""What the parameters of the template leave out, and what they add."""
+"""Template parameters that remove or add resources, and the switch between them."""
 
 import json
 from pathlib import Path
 
 import boto3
 import pytest
-from bus import Listener
-from deliveries import completion, fynapse_event, new_id
+from bus_listener import BusListener
 from emulator import Emulator
-from stack import Stack
-from waiting import until
+from stack import FUNCTIONS, Stack
+from waiting import wait_until
+from webhooks import completion_body, extract_body, new_id
 
 DOMAIN = "hooks.example.com"
 BALANCE = {"pk": "user-1", "sk": "000001767323045000#batch", "balance": None}
@@ -17,110 +17,153 @@ BOUNDARY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action":
 
 
 @pytest.fixture(scope="module")
-def other(aws: Emulator, tools: dict[str, Path]) -> Stack:
-    """A stack without what can be left out."""
-    return Stack.deployed("other", aws, tools, EventWorkerEnabled="false", MonitoringEnabled="false", Tracing="PassThrough")
+def stack_without_worker(aws: Emulator, tools: dict[str, Path]) -> Stack:
+    """A stack without worker and monitoring."""
+    return Stack.create("other", aws, tools, EventWorkerEnabled="false", MonitoringEnabled="false", Tracing="PassThrough")
 
 
 @pytest.fixture(scope="module")
-def kept(other: Stack) -> tuple[str, str]:
-    """Its table and its bus before there was a worker."""
-    return table_and_bus(other)
+def original_table_and_bus(stack_without_worker: Stack) -> tuple[str, str]:
+    return table_and_bus(stack_without_worker)
 
 
 @pytest.fixture(scope="module")
-def unread(other: Stack) -> str:
-    """An event that came before there was a worker."""
-    assert other.fynapse(fynapse_event(event_id := new_id())).status == 200
+def event_before_worker(stack_without_worker: Stack) -> str:
+    """An event that is recorded before the worker is deployed."""
+    assert stack_without_worker.deliver_fynapse(extract_body(event_id := new_id())).status == 200
     return f"fynapse/event/{event_id}"
 
 
 @pytest.fixture(scope="module")
-def worked(other: Stack, kept: tuple[str, str], unread: str) -> Stack:
-    """The same stack with a worker, and with what is your own."""
-    other.deploy(EventWorkerEnabled="true", MonitoringEnabled="true", Tracing="Active", **of_your_own(other))
-    return other
+def stack_with_worker(
+    stack_without_worker: Stack, original_table_and_bus: tuple[str, str], event_before_worker: str
+) -> Stack:
+    """The same stack with a worker, and with the user's own key, topic, network and so on."""
+    stack = stack_without_worker
+    enabled = {"EventWorkerEnabled": "true", "MonitoringEnabled": "true", "EventSchemasEnabled": "true"}
+    stack.deploy(**enabled, Tracing="Active", **own_resources(stack))
+    return stack
 
 
 @pytest.fixture(scope="module")
-def unworked(worked: Stack) -> Stack:
-    """The same stack without a worker again, with a balance and a rule from when there was one; and with a domain."""
-    balances(worked).put_item(Item=BALANCE)
-    Listener(worked, "yours")
-    worked.deploy(EventWorkerEnabled="false", **a_domain_of_your_own(worked))
-    return worked
+def stack_after_worker(stack_with_worker: Stack) -> Stack:
+    """The same stack without a worker again, with a balance and a rule from before, and with a custom domain."""
+    stack = stack_with_worker
+    balances(stack).put_item(Item=BALANCE)
+    BusListener(stack, "yours")
+    stack.deploy(EventWorkerEnabled="false", **custom_domain(stack))
+    return stack
 
 
 def table_and_bus(stack: Stack) -> tuple[str, str]:
     return stack.outputs["BalancesTableName"], stack.outputs["EventBusName"]
 
 
+def aws_endpoints(stack: Stack) -> dict[str, str | None]:
+    """`AWS_ENDPOINT_URL` in the configuration of each function."""
+    names = [f"{stack.name}-{function}" for function in FUNCTIONS]
+    configurations = [stack.client("lambda").get_function_configuration(FunctionName=name) for name in names]
+    return {it["FunctionName"]: it["Environment"]["Variables"].get("AWS_ENDPOINT_URL") for it in configurations}
+
+
 def balances(stack: Stack):
-    return boto3.resource("dynamodb", **stack.boto).Table(stack.outputs["BalancesTableName"])
+    return boto3.resource("dynamodb", **stack.client_options).Table(stack.outputs["BalancesTableName"])
 
 
-def test_without_a_worker_the_queue_is_yours_to_read(other: Stack, unread: str):
-    sqs, queue = other.client("sqs"), other.outputs["EventsQueueUrl"]
-    (message,) = until("the message", lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
+def test_without_a_worker_a_consumer_can_read_the_queue(stack_without_worker: Stack, event_before_worker: str):
+    sqs, queue = stack_without_worker.client("sqs"), stack_without_worker.outputs["EventsQueueUrl"]
+    (message,) = wait_until("the message", lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
     event = json.loads(message["Body"])
-    assert (event["id"], event["type"]) == (unread, "com.fynapse.balance.extracted")
+    assert (event["id"], event["type"]) == (event_before_worker, "com.fynapse.balance.extracted")
     assert event["data"]["data"] == {"amount": 150.25}
-    # Put back, for who comes with the worker.
+    # Makes the message visible again, for the worker of the next test.
     sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
-    checks = {it["check"]: it["status"] for it in other.inboxctl("doctor", fails=None)["checks"]}
+    checks = {it["check"]: it["status"] for it in stack_without_worker.inboxctl("doctor", fails=None)["checks"]}
     assert checks["event bus"] == "skipped"
 
 
-def test_a_worker_goes_on_where_there_was_none(worked: Stack, kept: tuple[str, str], unread: str):
-    assert table_and_bus(worked) == kept
-    assert worked.waits_until_done(unread, secs=60)
-    bus = Listener(worked)
-    assert worked.fynapse(fynapse_event(event_id := new_id())).status == 200
-    assert bus.hears("BalanceExtracted", event_id=f"fynapse/event/{event_id}")
+def test_an_added_worker_processes_earlier_events(
+    stack_with_worker: Stack, original_table_and_bus: tuple[str, str], event_before_worker: str
+):
+    assert table_and_bus(stack_with_worker) == original_table_and_bus
+    assert stack_with_worker.wait_until_done(event_before_worker, timeout_secs=60)
+    bus = BusListener(stack_with_worker)
+    assert stack_with_worker.deliver_fynapse(extract_body(event_id := new_id())).status == 200
+    assert bus.wait_for("BalanceExtracted", event_id=f"fynapse/event/{event_id}")
 
 
-def test_what_is_your_own_is_on_everything_it_is_for(worked: Stack):
-    key, topic = worked.parameters["KmsKeyArn"], worked.parameters["AlarmTopicArn"]
+def test_a_schema_registry_is_created_by_parameter(stack_with_worker: Stack, second_stack: Stack):
+    assert stack_with_worker.outputs["EventSchemaRegistryName"] == stack_with_worker.name
+    assert schema_arns(stack_with_worker) == {
+        f"arn:aws:schemas:us-east-1:000000000000:schema/{stack_with_worker.name}/balance-inbox@{detail_type}"
+        for detail_type in ("BalanceBatchCompleted", "BalanceExtracted", "BalanceThresholdMet")
+    }
+    assert "EventSchemaRegistryName" not in second_stack.outputs
+
+
+def schema_arns(stack: Stack) -> set[str]:
+    cloudformation = stack.client("cloudformation")
+
+    def resources(stack_name: str) -> dict[str, dict]:
+        listed = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
+        return {it["LogicalResourceId"]: it for it in listed}
+
+    nested = resources(resources(stack.name)["EventSchemas"]["PhysicalResourceId"]).values()
+    return {it["PhysicalResourceId"] for it in nested if it["ResourceType"] == "AWS::EventSchemas::Schema"}
+
+
+def test_own_key_and_topic_are_used_by_every_resource_that_they_are_for(stack_with_worker: Stack):
+    stack = stack_with_worker
+    key, topic = stack.parameters["KmsKeyArn"], stack.parameters["AlarmTopicArn"]
     for queue in ("EventsQueueUrl", "DeadLetterQueueUrl"):
-        told = worked.client("sqs").get_queue_attributes(QueueUrl=worked.outputs[queue], AttributeNames=["All"])
-        assert told["Attributes"]["KmsMasterKeyId"] == key
-    for table in (worked.outputs["InboxTableName"], worked.outputs["BalancesTableName"]):
-        told = worked.client("dynamodb").describe_table(TableName=table)["Table"]["SSEDescription"]
-        assert (told["SSEType"], told["KMSMasterKeyArn"]) == ("KMS", key)
+        attributes = stack.client("sqs").get_queue_attributes(QueueUrl=stack.outputs[queue], AttributeNames=["All"])
+        assert attributes["Attributes"]["KmsMasterKeyId"] == key
+    for table in (stack.outputs["InboxTableName"], stack.outputs["BalancesTableName"]):
+        encryption = stack.client("dynamodb").describe_table(TableName=table)["Table"]["SSEDescription"]
+        assert (encryption["SSEType"], encryption["KMSMasterKeyArn"]) == ("KMS", key)
     for secret in ("FynapseSigningSecretArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"):
-        assert worked.client("secretsmanager").describe_secret(SecretId=worked.outputs[secret])["KmsKeyId"] == key
-    logs = worked.client("logs").describe_log_groups()["logGroups"]
-    assert {group.get("kmsKeyId") for group in logs if f"/{worked.name}" in group["logGroupName"]} == {key}
-    alarms = worked.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{worked.name}-")["MetricAlarms"]
-    told = {alarm["AlarmName"].removeprefix(f"{worked.name}-"): alarm["AlarmActions"] for alarm in alarms}
-    assert told.pop("found-by-poll") == [] and "dead-letters" in told
-    assert all(actions == [topic] for actions in told.values()), told
+        assert stack.client("secretsmanager").describe_secret(SecretId=stack.outputs[secret])["KmsKeyId"] == key
+    logs = stack.client("logs").describe_log_groups()["logGroups"]
+    assert {group.get("kmsKeyId") for group in logs if f"/{stack.name}" in group["logGroupName"]} == {key}
+    alarms = stack.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{stack.name}-")["MetricAlarms"]
+    actions = {alarm["AlarmName"].removeprefix(f"{stack.name}-"): alarm["AlarmActions"] for alarm in alarms}
+    assert actions.pop("found-by-poll") == [] and "dead-letters" in actions
+    assert all(topics == [topic] for topics in actions.values()), actions
 
 
-def test_a_worker_that_goes_leaves_its_table_and_the_bus(unworked: Stack, kept: tuple[str, str]):
-    functions = [function["FunctionName"] for function in unworked.client("lambda").list_functions()["Functions"]]
-    assert f"{unworked.name}-event-worker" not in functions
-    assert table_and_bus(unworked) == kept
-    assert balances(unworked).scan()["Items"] == [BALANCE]
-    rules = unworked.client("events").list_rules(EventBusName=kept[1])["Rules"]
+def test_only_the_functions_of_a_stack_that_asks_for_it_have_an_aws_endpoint(stack: Stack, stack_with_worker: Stack):
+    assert set(aws_endpoints(stack).values()) == {None}
+    assert set(aws_endpoints(stack_with_worker).values()) == {stack_with_worker.aws.endpoint}
+
+
+def test_a_removed_worker_leaves_the_table_of_balances_and_the_bus(
+    stack_after_worker: Stack, original_table_and_bus: tuple[str, str]
+):
+    stack = stack_after_worker
+    functions = [function["FunctionName"] for function in stack.client("lambda").list_functions()["Functions"]]
+    assert f"{stack.name}-event-worker" not in functions
+    assert table_and_bus(stack) == original_table_and_bus
+    assert balances(stack).scan()["Items"] == [BALANCE]
+    rules = stack.client("events").list_rules(EventBusName=original_table_and_bus[1])["Rules"]
     assert "yours" in [rule["Name"] for rule in rules]
 
 
-def test_webhooks_are_delivered_to_a_domain_of_your_own(unworked: Stack):
-    assert unworked.outputs["WebhookBaseUrl"] == f"https://{DOMAIN}"
-    assert unworked.outputs["FynapseWebhookUrl"] == f"https://{DOMAIN}/webhooks/fynapse"
-    assert unworked.fynapse(fynapse_event(new_id())).said == (200, '{"status":"received"}')
-    url = unworked.request(action="webhook_url", subject="nightly")["webhook_url"]
-    assert url.startswith(unworked.outputs["RightfootWebhookUrlPrefix"]) and url.startswith(f"https://{DOMAIN}/")
-    assert unworked.rightfoot(url, completion(new_id())).said == (200, '{"status":"received"}')
+def test_webhooks_are_received_at_a_custom_domain(stack_after_worker: Stack):
+    stack = stack_after_worker
+    assert stack.outputs["WebhookBaseUrl"] == f"https://{DOMAIN}"
+    assert stack.outputs["FynapseWebhookUrl"] == f"https://{DOMAIN}/webhooks/fynapse"
+    assert stack.deliver_fynapse(extract_body(new_id())).status_and_body == (200, '{"status":"received"}')
+    url = stack.request(action="webhook_url", subject="nightly")["webhook_url"]
+    assert url.startswith(stack.outputs["RightfootWebhookUrlPrefix"]) and url.startswith(f"https://{DOMAIN}/")
+    assert stack.deliver_rightfoot(url, completion_body(new_id())).status_and_body == (200, '{"status":"received"}')
 
-    zone = unworked.client("route53").list_resource_record_sets(HostedZoneId=unworked.parameters["HostedZoneId"])
+    zone = stack.client("route53").list_resource_record_sets(HostedZoneId=stack.parameters["HostedZoneId"])
     (record,) = [record for record in zone["ResourceRecordSets"] if record["Name"] == f"{DOMAIN}."]
-    assert (record["Type"], record["AliasTarget"]["DNSName"]) == ("A", unworked.outputs["DomainTarget"] + ".")
+    assert (record["Type"], record["AliasTarget"]["DNSName"]) == ("A", stack.outputs["DomainTarget"] + ".")
 
 
-def of_your_own(stack: Stack) -> dict[str, str]:
-    """A key and a topic; and a network, a boundary and a reserve, which the emulator takes and forgets."""
+def own_resources(stack: Stack) -> dict[str, str]:
+    """Parameters for a key and a topic; and for a network, a boundary and a reservation, which the emulator ignores."""
     ec2 = stack.client("ec2")
     network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = [ec2.create_subnet(VpcId=network, CidrBlock=f"10.0.{number}.0/24")["Subnet"]["SubnetId"] for number in (1, 2)]
@@ -134,10 +177,11 @@ def of_your_own(stack: Stack) -> dict[str, str]:
         "AlarmTopicArn": stack.client("sns").create_topic(Name="alarms")["TopicArn"],
         "FynapseReservedConcurrency": "5",
         "LogLevel": "debug",
+        "AwsEndpointUrl": stack.aws.endpoint,
     }
 
 
-def a_domain_of_your_own(stack: Stack) -> dict[str, str]:
+def custom_domain(stack: Stack) -> dict[str, str]:
     certificate = stack.client("acm").request_certificate(DomainName=DOMAIN)["CertificateArn"]
     zone = stack.client("route53").create_hosted_zone(Name="example.com", CallerReference=new_id())["HostedZone"]["Id"]
     return {"DomainName": DOMAIN, "CertificateArn": certificate, "HostedZoneId": zone.removeprefix("/hostedzone/")}

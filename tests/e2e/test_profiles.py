@@ -1,6 +1,6 @@
-"""Every kind of profile that the AWS CLI takes, taken by inboxctl as `cargo install` makes it.
+"""Every kind of profile that the AWS CLI supports works with inboxctl as `cargo install` builds it.
 
-The exported keys are nobody's: whatever works, works by the profile.
+The exported keys have no permissions, so a command can only succeed by its profile.
 """
 
 import base64
@@ -21,11 +21,11 @@ SECRET = "profiles-url-key"
 ISSUER = "idp.example"
 START_URL = "https://ours.awsapps.com/start"
 SESSION = "ours"
-KINDS = ["keys", "process", "role", "environment", "web", "sso", "login"]
+PROFILE_KINDS = ["keys", "process", "role", "environment", "web", "sso", "login"]
 
 
 class Operator:
-    """A role of this account, and an operator's home with a profile of each kind that leads to it."""
+    """An operator whose home directory has a profile of each kind. Each leads to the same role."""
 
     def __init__(self, aws: Emulator, tools: dict[str, Path], home: Path):
         self._inboxctl, self._environment, self.home = tools["inboxctl"], aws.environment, home
@@ -44,9 +44,9 @@ class Operator:
         ))
         assumed = client("sts").assume_role(RoleArn=self.role, RoleSessionName="ada")
         self.session = assumed["Credentials"]
-        self._write()
+        self._write_profiles()
 
-    def _write(self) -> None:
+    def _write_profiles(self) -> None:
         keys = {"Version": 1, "AccessKeyId": self.session["AccessKeyId"],
                 "SecretAccessKey": self.session["SecretAccessKey"], "SessionToken": self.session["SessionToken"]}
         (self.home / "process.json").write_text(json.dumps(keys))
@@ -80,36 +80,36 @@ sso_start_url = {START_URL}
 login_session = {login}
 """)
         later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
-        self._cache("sso", hashlib.sha1(SESSION.encode()), {
+        self._write_cached_token("sso", hashlib.sha1(SESSION.encode()), {
             "accessToken": "of-sso", "expiresAt": later, "region": "us-east-1", "startUrl": START_URL,
         })
-        self._cache("login", hashlib.sha256(login.encode()), {
+        self._write_cached_token("login", hashlib.sha256(login.encode()), {
             "accessToken": {
                 "accessKeyId": self.session["AccessKeyId"], "secretAccessKey": self.session["SecretAccessKey"],
                 "sessionToken": self.session["SessionToken"], "accountId": "123456789012", "expiresAt": later,
             },
             "tokenType": "aws_sigv4", "refreshToken": "of-login", "clientId": "arn:aws:signin:::devtools/same-device",
-            "dpopKey": "unused until it is refreshed",
+            "dpopKey": "used only to refresh",
         })
 
-    def _cache(self, kind: str, name, token: dict) -> None:
+    def _write_cached_token(self, kind: str, name, token: dict) -> None:
         file = self.home / f".aws/{kind}/cache/{name.hexdigest()}.json"
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(token))
 
-    def mints(self, profile: str, **variables: str) -> subprocess.CompletedProcess:
-        """By a secret of the account."""
-        words = ["--profile", profile, "--rightfoot-url-key", SECRET, "--base-url", "https://inbox.example"]
-        nobodys = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nobody"}
+    def mint_url(self, profile: str, **variables: str) -> subprocess.CompletedProcess:
+        """Runs `inboxctl url mint`, which reads a secret of the account."""
+        options = ["--profile", profile, "--rightfoot-url-key", SECRET, "--base-url", "https://inbox.example"]
+        without_permissions = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nobody"}
         files = {"AWS_CONFIG_FILE": f"{self.home}/config", "HOME": str(self.home)}
-        environment = {**self._environment, **nobodys, **files, **variables}
-        command = [self._inboxctl, *words, "url", "mint", "ada"]
+        environment = {**self._environment, **without_permissions, **files, **variables}
+        command = [self._inboxctl, *options, "url", "mint", "ada"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def policy(*statements: dict) -> str:
-    allowed = [{"Effect": "Allow", **statement} for statement in statements]
-    return json.dumps({"Version": "2012-10-17", "Statement": allowed})
+    allow = [{"Effect": "Allow", **statement} for statement in statements]
+    return json.dumps({"Version": "2012-10-17", "Statement": allow})
 
 
 @pytest.fixture(scope="module")
@@ -119,20 +119,20 @@ def operator(aws: Emulator, tools: dict[str, Path], tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="module")
 def sso_url(operator: Operator):
-    """IAM Identity Center, which the emulator does not have."""
+    """The URL of a simulated IAM Identity Center. The emulator has none."""
     session = operator.session
 
     class IdentityCenter(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             is_known = self.headers["x-amz-sso_bearer_token"] == "of-sso" and "role_name=operator" in self.path
-            answer = json.dumps({"roleCredentials": {
+            body = json.dumps({"roleCredentials": {
                 "accessKeyId": session["AccessKeyId"], "secretAccessKey": session["SecretAccessKey"],
                 "sessionToken": session["SessionToken"], "expiration": int(time.time() + 3600) * 1000,
             }}).encode()
             self.send_response(200 if is_known else 401)
-            self.send_header("content-length", str(len(answer)))
+            self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(body)
 
         def log_message(self, *_) -> None:
             pass
@@ -143,17 +143,17 @@ def sso_url(operator: Operator):
     server.shutdown()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_installed_tool_takes_every_kind_of_profile(operator: Operator, sso_url: str, kind: str):
+@pytest.mark.parametrize("kind", PROFILE_KINDS)
+def test_inboxctl_supports_every_kind_of_profile(operator: Operator, sso_url: str, kind: str):
     variables = {"AWS_ENDPOINT_URL_SSO": sso_url}
     if kind == "environment":
         variables |= {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner"}
-    minted = operator.mints(kind, **variables)
-    assert minted.returncode == 0, minted.stderr
-    assert minted.stdout.startswith("https://inbox.example/webhooks/rightfoot/ada."), minted.stdout
+    done = operator.mint_url(kind, **variables)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("https://inbox.example/webhooks/rightfoot/ada."), done.stdout
 
 
-def test_exported_keys_stand_in_for_no_profile(operator: Operator):
-    owners = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner"}
-    refused = operator.mints("nosuch", **owners)
-    assert refused.returncode == 1 and refused.stderr.startswith("error: there is no AWS profile nosuch (--profile)")
+def test_exported_keys_do_not_replace_a_missing_profile(operator: Operator):
+    owner = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner"}
+    done = operator.mint_url("nosuch", **owner)
+    assert done.returncode == 1 and done.stderr.startswith("error: there is no AWS profile nosuch (--profile)")

@@ -1,4 +1,4 @@
-"""tests/README.md, "Try the functions one by one": built and run by cargo-lambda, and invoked as it shows."""
+"""tests/README.md, "Try the functions one by one": cargo-lambda builds, runs and invokes the functions by the commands there."""
 
 import json
 import os
@@ -12,84 +12,87 @@ from pathlib import Path
 
 import pytest
 
+from document_examples import code_blocks
 from emulator import free_ports
-from invocations import recorded
-from invocations.engines import Local
-from documents import blocks
+from invocations import recorded_events
+from invocations.emulators import LocalProcess
 from stack import FUNCTIONS, REPOSITORY
-from waiting import until
+from waiting import wait_until
 
-SCRATCH = REPOSITORY / "target/one-by-one"
+SCRATCH = REPOSITORY / "target/single-functions"
 WATCH_PORT = "9003"
-# With --no-build, cargo has to build the functions first.
-PATIENCE_SECS = 600
-# What can be invoked with nothing before it, one for each function. Relay and poller find nothing to do.
-SHOWN = "fynapse-webhook-good"
-READY = [SHOWN, "rightfoot-webhook-completed-good", "rightfoot-requests-webhook-url", "event-worker-empty"]
+# With --no-build, cargo may have to build the functions first.
+TIMEOUT_SECS = 600
+DOCUMENTED_EVENT = "fynapse-webhook-good"
+# Events that need no earlier step, one for each function. Relay and poller find no work.
+EVENTS = [DOCUMENTED_EVENT, "rightfoot-webhook-completed-good", "rightfoot-requests-webhook-url", "event-worker-empty"]
 TICKS = ["event-relay-tick", "rightfoot-poller-tick"]
 
 
 @pytest.fixture(scope="module")
 def terminals() -> list[str]:
-    (block,) = blocks("sh", "tests/README.md", under="## Try the functions one by one")
+    """The commands of each of the three terminals."""
+    (block,) = code_blocks("sh", "tests/README.md", "## Try the functions one by one")
     return block.strip().split("\n\n")
 
 
 @pytest.fixture(scope="module")
 def local(terminals: list[str]):
-    """What runs in the first terminal: built already, and on free ports."""
+    """The `local` of the first terminal, as it is built already, and on free ports."""
     program, options = terminals[0].split(" -- ")
     assert program == "cargo run -p local"
     SCRATCH.mkdir(parents=True, exist_ok=True)
     ports = [f"--{name}-port=0" for name in ("http", "aws", "rightfoot")]
-    started = Local([*shlex.split(options, comments=True), *ports], SCRATCH)
-    yield started
-    started.stop()
+    process = LocalProcess([*shlex.split(options, comments=True), *ports], SCRATCH)
+    yield process
+    process.stop()
 
 
 @pytest.fixture(scope="module")
-def invoked(terminals: list[str], local: Local, tools: dict[str, Path]):
-    """What a function answers to a recorded event in the third terminal."""
+def invoke(terminals: list[str], local: LocalProcess, tools: dict[str, Path]):
+    """Invokes a function with a recorded event by the third terminal's command, and returns the response."""
     (port,) = free_ports(1)
-    _, second, third = (terminal.replace(WATCH_PORT, str(port)) for terminal in terminals)
+    _, watch, invoke_documented = (terminal.replace(WATCH_PORT, str(port)) for terminal in terminals)
     path = os.pathsep.join([str(tools["cargo-lambda"].parent), os.environ["PATH"]])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {"PATH": path}
-    shown = f"fynapse-webhook --data-file tests/fixtures/events/{SHOWN}.json"
-    assert third.count(shown) == 1
+    documented = f"fynapse-webhook --data-file tests/fixtures/events/{DOCUMENTED_EVENT}.json"
+    assert invoke_documented.count(documented) == 1
 
-    def invoke(name: str):
-        function = recorded.function_of(name, FUNCTIONS)
-        command = third.replace(shown, f"{function} --data-file tests/fixtures/events/{name}.json")
+    def invoke_function(name: str):
+        function = recorded_events.function_of(name, FUNCTIONS)
+        command = invoke_documented.replace(documented, f"{function} --data-file tests/fixtures/events/{name}.json")
         done = subprocess.run(
-            ["bash", "-c", command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECS
+            ["bash", "-c", command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECS
         )
         assert done.returncode == 0, f"{done.stderr[-2000:]}see {SCRATCH}"
-        return json.loads(local.as_written(done.stdout))
+        return json.loads(local.with_default_addresses(done.stdout))
 
-    with watching(with_addresses(second, local), environment):
-        until(f"cargo-lambda to watch, see {SCRATCH}", lambda: answers(port))
-        yield invoke
+    with watching(with_actual_addresses(watch, local), environment):
+        wait_until(f"cargo-lambda to listen, see {SCRATCH}", lambda: is_listening(port))
+        yield invoke_function
 
 
-@pytest.mark.parametrize("name", READY)
-def test_a_function_that_cargo_lambda_watches_answers_as_is_written(invoked: Callable, name: str):
-    assert invoked(name) == recorded.expected(name).answer
+@pytest.mark.parametrize("name", EVENTS)
+def test_a_function_that_cargo_lambda_runs_gives_the_expected_response(invoke: Callable, name: str):
+    assert invoke(name) == recorded_events.expected_result(name).answer
 
 
 @pytest.mark.parametrize("name", TICKS)
-def test_a_schedule_of_what_cargo_lambda_watches_finds_nothing_to_do(invoked: Callable, name: str):
-    assert invoked(name) == dict.fromkeys(recorded.expected(name).answer, 0)
+def test_a_scheduled_function_that_cargo_lambda_runs_finds_no_work(invoke: Callable, name: str):
+    assert invoke(name) == dict.fromkeys(recorded_events.expected_result(name).answer, 0)
 
 
-def with_addresses(terminal: str, local: Local) -> str:
-    """With those of this `local` for those of tests/README.md and of env.json."""
-    edits = " ".join(f"-e s#{written}#{address}#" for written, address in local.addresses.items())
-    assert terminal.count("\ncargo lambda watch") == 1
-    return local.here(terminal).replace("\ncargo lambda watch", f"\nsed -i {edits} target/functions.env\ncargo lambda watch")
+def with_actual_addresses(commands: str, local: LocalProcess) -> str:
+    """The second terminal's commands with the addresses of this `local`, also in the file that they write."""
+    edits = " ".join(f"-e s#{default}#{actual}#" for default, actual in local.addresses.items())
+    assert commands.count("\ncargo lambda watch") == 1
+    edit_env_file = f"\nsed -i {edits} target/functions.env\ncargo lambda watch"
+    return local.with_actual_addresses(commands).replace("\ncargo lambda watch", edit_env_file)
 
 
 @contextmanager
 def watching(script: str, environment: dict[str, str]) -> Iterator[None]:
+    """Runs the commands until the end of the block."""
     with (SCRATCH / "watch.log").open("wb") as log:
         shell = subprocess.Popen(
             ["bash", "-euc", script], cwd=REPOSITORY, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -97,11 +100,11 @@ def watching(script: str, environment: dict[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        # The shell, cargo-lambda and the function that it has started.
+        # Ends the shell, cargo-lambda and the functions that it started.
         os.killpg(shell.pid, signal.SIGKILL)
         shell.wait(timeout=10)
 
 
-def answers(port: int) -> bool:
+def is_listening(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0

@@ -1,21 +1,27 @@
-"""Waits that end."""
+"""Bounded waits."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
-def until(
-    what: str, look: Callable[[], Found], secs: float = 30, every_secs: float = 0.3, enough: Callable[[Found], bool] = bool
-) -> Found:
-    """Looks until it is enough, and gives back what is seen. On failure it says what it waited for."""
-    end = time.monotonic() + secs
+def wait_until(
+    description: str,
+    read: Callable[[], Value],
+    timeout_secs: float = 30,
+    interval_secs: float = 0.3,
+    condition: Callable[[Value], bool] = bool,
+) -> Value:
+    """Calls `read` until the condition holds for its value, and returns the value. A timeout fails with the description and the last
+    value.
+    """
+    deadline = time.monotonic() + timeout_secs
     while True:
-        found = look()
-        if enough(found):
-            return found
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {secs:g} s in vain for {what}; last seen: {found!r}")
-        time.sleep(every_secs)
+        value = read()
+        if condition(value):
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_secs:g} s in vain for {description}; last seen: {value!r}")
+        time.sleep(interval_secs)

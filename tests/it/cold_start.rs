@@ -68,6 +68,22 @@ async fn a_function_starts_without_aws() {
     assert_eq!(response["statusCode"], 503);
 }
 
+/// As the SAM CLI sets it in its containers, unless it is given a value for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_aws_endpoint_is_none() {
+    let world = World::new().await;
+    let aws = AwsEndpoint::serve(&world).await;
+    let env = [
+        ("AWS_ENDPOINT_URL", ""),
+        // Without these the function would call AWS.
+        ("AWS_ENDPOINT_URL_DYNAMODB", aws.url.as_str()),
+        ("AWS_ENDPOINT_URL_SQS", aws.url.as_str()),
+    ];
+    let mut relay = aws.start("event-relay", &env).await;
+    let RuntimeResult::Response(report) = relay.invoke(json!({})).await else { panic!("no report") };
+    assert_eq!(report["due"], 0);
+}
+
 /// The certificates of `AWS_CA_BUNDLE` are trusted; another authority's endpoint is reported as untrusted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_trusts_the_certificates_of_aws_ca_bundle() {

@@ -9,9 +9,11 @@ mod dependencies;
 mod documents;
 mod emitted_metrics;
 mod event_schemas;
+mod examples;
 mod iam_permissions;
 mod module_cycles;
 mod monitoring;
+mod sam_local;
 mod shell_blocks;
 mod template;
 mod template_parameters;
@@ -69,8 +71,20 @@ fn crates_in(folder: &str) -> Vec<String> {
 
 /// Every hand-written text file.
 fn text_files() -> Vec<SourceFile> {
-    const IGNORED: [&str; 9] =
-        [".git", ".venv", ".local", ".aws-sam", "target", "corpus", "artifacts", "coverage", "Cargo.lock"];
+    const IGNORED: [&str; 12] = [
+        ".git",
+        ".venv",
+        ".local",
+        ".aws-sam",
+        "target",
+        "corpus",
+        "artifacts",
+        "coverage",
+        "Cargo.lock",
+        "node_modules",
+        "dist",
+        "package-lock.json",
+    ];
     let mut folders = vec![String::new()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {

@@ -118,5 +118,7 @@ fn match_of(kind: ListKind, pk: &str, sk: &str) -> Option<Match> {
         }
         ListKind::Quarantine => QuarantineId::from_pk(pk)
             .map(|id| Match::new("quarantined item", "/quarantine/item", id.to_string())),
+        // An audit entry has no page of its own.
+        ListKind::Audit => None,
     }
 }

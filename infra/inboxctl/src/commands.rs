@@ -1,5 +1,6 @@
 //! The commands, one module each: its arguments, what it does, and its report.
 
+mod audit;
 mod batches;
 mod console;
 mod dead_letters;
@@ -19,6 +20,7 @@ use clap::Subcommand;
 
 use crate::output::Rendered;
 use crate::target::Target;
+use audit::ListAuditArgs;
 use batches::BatchesCommand;
 use console::ConsoleArgs;
 use dead_letters::DeadLettersCommand;
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     /// Messages in the dead-letter queue.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// List what operators have done, newest first.
+    Audit(ListAuditArgs),
     /// List what is due for the relay, the poller and an operator, with its times.
     Due(DueArgs),
     /// Check for stuck items and wrong settings. Changes nothing.
@@ -91,6 +95,7 @@ impl Command {
             Self::Submissions(command) => Box::pin(command.run(target)).await,
             Self::Quarantine(command) => Box::pin(command.run(target)).await,
             Self::DeadLetters(command) => Box::pin(command.run(target)).await,
+            Self::Audit(args) => target.render(&Box::pin(audit::list(target, args)).await?),
             Self::Due(args) => target.render(&Box::pin(due::list(target, args)).await?),
             Self::Doctor(args) => target.render(&Box::pin(doctor::run(target, args)).await?),
         }

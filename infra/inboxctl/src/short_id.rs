@@ -87,6 +87,8 @@ fn id_of(kind: ListKind, pk: &str, sk: &str) -> Option<String> {
         ListKind::Schedule => tracked("rightfoot#schedule#"),
         ListKind::Submission => tracked("rightfoot#submission#"),
         ListKind::Quarantine => QuarantineId::from_pk(pk).map(|id| id.to_string()),
+        // They have no id that a command takes.
+        ListKind::Audit => None,
     }
 }
 

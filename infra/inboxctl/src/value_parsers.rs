@@ -3,6 +3,7 @@
 use clap::Args;
 use inbox_aws::config::BaseUrl;
 use inbox_aws::stores::TimeRange;
+use inbox_core::audit::OperatorAction;
 use inbox_core::delivery::Provider;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
@@ -76,6 +77,10 @@ pub(crate) fn parse_provider(name: &str) -> Result<Provider, String> {
 
 pub(crate) fn parse_origin(name: &str) -> Result<Origin, String> {
     parse_one_of(name, Origin::ALL, Origin::as_str)
+}
+
+pub(crate) fn parse_action(name: &str) -> Result<OperatorAction, String> {
+    parse_one_of(name, OperatorAction::ALL, OperatorAction::as_str)
 }
 
 pub(crate) fn parse_state(name: &str) -> Result<EventState, String> {

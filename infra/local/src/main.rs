@@ -2,15 +2,18 @@
 
 #![expect(clippy::print_stdout, reason = "a command prints its results")]
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use inbox_aws::config::{BaseUrl, restart_without_empty_variables};
 use inbox_core::allow_list::AllowList;
 use inbox_core::poll::PollTiming;
+use local::api_destination::DestinationUrl;
+use local::serve::logging::{LogFormat, Verbosity};
 use local::{demo, load_test, serve};
 
 // The only environment variable that the command line reads.
@@ -48,6 +51,10 @@ struct ServeArgs {
     /// Port of the AWS endpoint (DynamoDB, SQS, EventBridge, Secrets Manager, Lambda's Invoke).
     #[arg(long, default_value_t = 9001, value_name = "PORT")]
     aws_port: u16,
+    /// Listen on this address, too, and not only on 127.0.0.1: for functions in Docker on Linux, 172.17.0.1. The
+    /// AWS endpoint asks for no credentials: whoever reaches it can read and change all data, and read the secrets.
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
     /// Directory of the tables; the queues are always in memory.
     #[arg(long, default_value = ".local", value_name = "DIR", conflicts_with = "memory")]
     data: PathBuf,
@@ -104,6 +111,27 @@ struct ServeArgs {
     /// Seconds from tracking a batch until it is overdue [default: 600; with --rightfoot-api 86400].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_deadline_secs: Option<u64>,
+    /// Post each event of the bus to this URL, as an EventBridge API destination does, and print the answers. It is retried
+    /// up to 10 times, for up to 10 minutes.
+    #[arg(long, value_name = "URL")]
+    forward_to: Option<DestinationUrl>,
+    /// Form of the log lines on stderr [default: text on a terminal, otherwise json].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormatArg>,
+    /// Log warnings and errors only.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also log runs of the relay and the poller that had nothing to do, whole ids, and request ids.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormatArg {
+    /// One readable line for each thing that happened; coloured on a terminal, unless NO_COLOR is set.
+    Text,
+    /// One JSON object per line.
+    Json,
 }
 
 #[derive(Args)]
@@ -111,6 +139,9 @@ struct DemoArgs {
     /// Random seed: the same seed sends the same events and injects the same faults; only timing may differ.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also print what was sent and answered, recorded, found and published, in four tables.
+    #[arg(long)]
+    details: bool,
 }
 
 #[derive(Args)]
@@ -134,6 +165,9 @@ struct RightfootArgs {
     /// Port; 0 for any free one.
     #[arg(long, default_value_t = 9002, value_name = "PORT")]
     port: u16,
+    /// Listen on this address, too, and not only on 127.0.0.1: for functions in Docker on Linux, 172.17.0.1.
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
     /// API key that it accepts.
     #[arg(
         long,
@@ -189,7 +223,11 @@ impl DemoArgs {
     async fn run(self) -> anyhow::Result<bool> {
         let options = demo::DemoOptions { seed: self.seed, ..demo::DemoOptions::default() };
         let report = demo::run(options).await?;
-        print!("{report}");
+        if self.details {
+            print!("{}", report.details());
+        }
+        // Drops the colours if stdout is no terminal, or NO_COLOR is set.
+        anstream::print!("{report}");
         Ok(report.is_success())
     }
 }
@@ -213,6 +251,7 @@ impl RightfootArgs {
     fn options(self) -> serve::rightfoot_only::SimulatorOptions {
         serve::rightfoot_only::SimulatorOptions {
             port: self.port,
+            bind: self.bind,
             api_key: self.api_key,
             lost_webhooks_pct: self.lose_webhooks,
             batch_processing: Duration::from_secs(self.processing_secs),
@@ -249,6 +288,17 @@ impl ServeArgs {
             webhook_base_url: self.webhook_base_url.clone().map(String::from),
             worker: !self.no_worker,
             run_schedules: !self.no_schedules,
+            log_format: match self.log_format {
+                Some(LogFormatArg::Text) => LogFormat::Text,
+                Some(LogFormatArg::Json) => LogFormat::Json,
+                None => LogFormat::detect(),
+            },
+            verbosity: match (self.quiet, self.verbose) {
+                (true, _) => Verbosity::Quiet,
+                (false, true) => Verbosity::Verbose,
+                (false, false) => Verbosity::Normal,
+            },
+            forward_to: self.forward_to,
             rightfoot_api: match self.rightfoot_api {
                 Some(url) => serve::RightfootApi::External(url.into()),
                 None => serve::RightfootApi::Simulated {
@@ -261,6 +311,7 @@ impl ServeArgs {
             http_port: self.http_port,
             console_port: self.console_port,
             aws_port: self.aws_port,
+            bind: self.bind,
             data_dir: (!self.memory).then_some(self.data),
             fresh: self.fresh,
             fynapse_secrets: self.fynapse_secrets,
@@ -345,10 +396,11 @@ mod tests {
             (serve::PROCESSING, serve::SCHEDULE_DAY)
         );
         let overridden = parse_rightfoot(
-            "rightfoot --api-key k --port 0 --lose-webhooks 100 --processing-secs 1 --schedule-day-secs 2 --seed 3",
+            "rightfoot --api-key k --port 0 --bind 172.17.0.1 --lose-webhooks 100 --processing-secs 1 --schedule-day-secs 2 --seed 3",
         );
         let expected = serve::rightfoot_only::SimulatorOptions {
             port: 0,
+            bind: Some("172.17.0.1".parse().unwrap()),
             api_key: "k".to_owned(),
             lost_webhooks_pct: 100,
             batch_processing: Duration::from_secs(1),

@@ -6,28 +6,36 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its results")]
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use inbox_aws::clock::Clock;
 use inbox_aws::config::redact_userinfo;
-use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::limits::VISIBILITY_SECS;
+use inbox_core::local_hosts::is_loopback;
 use inbox_core::poll::PollTiming;
 use inbox_core::secret_keys::{KeyCodec, Keys};
-use tokio::net::TcpListener;
 
+use crate::api_destination::{ApiDestination, DestinationUrl, RetryPolicy};
 use crate::lambda_api::aws_endpoint;
 use crate::stack::{
     self, BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
     RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client,
 };
 
+mod bus_events;
 mod console;
+mod listeners;
+mod log_line;
+pub mod logging;
 pub mod rightfoot_only;
+
+use listeners::{PortListener, bind_ports, bind_warning};
+use logging::{LogFormat, Verbosity};
 
 /// SQLite database of the tables. SQLite's other files (`-wal`, `-shm`) have this name as a prefix.
 const DATABASE_FILE: &str = "inbox.sqlite";
@@ -47,6 +55,8 @@ pub struct ServeOptions {
     pub http_port: u16,
     /// Port of the AWS endpoint.
     pub aws_port: u16,
+    /// Address on which all ports are open, in addition to 127.0.0.1.
+    pub bind: Option<IpAddr>,
     /// Directory of the tables; `None` keeps them in memory.
     pub data_dir: Option<PathBuf>,
     /// True if the tables in `data_dir` are deleted first.
@@ -71,6 +81,12 @@ pub struct ServeOptions {
     pub run_schedules: bool,
     /// Port of the console; `None` for the default one, or any free one if that is taken.
     pub console_port: Option<u16>,
+    /// Endpoint to which every event of the bus is posted.
+    pub forward_to: Option<DestinationUrl>,
+    /// Form of the log lines.
+    pub log_format: LogFormat,
+    /// Amount of log lines.
+    pub verbosity: Verbosity,
 }
 
 /// Rightfoot's API: simulated or real.
@@ -94,17 +110,17 @@ pub enum RightfootApi {
 /// A secret is not acceptable, a port is taken, or the data directory is in use by another process.
 pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     check_secrets(&options)?;
-    telemetry::init_logging(tracing::Level::INFO, std::io::stderr);
+    logging::init(options.log_format, options.verbosity);
     let Listeners { http, aws, rightfoot } = bind_listeners(&options).await?;
-    let aws_url = format!("http://{}", aws.local_addr()?);
-    let http_url = format!("http://{}", http.local_addr()?);
+    let (http_url, aws_url) = (http.url.clone(), aws.url.clone());
     let (rightfoot_url, simulator) = match &options.rightfoot_api {
         RightfootApi::External(url) => (url.clone(), None),
         RightfootApi::Simulated { port, lost_webhooks_pct } => {
             let listener = rightfoot.context("no listener for the simulated Rightfoot")?;
-            let url = format!("http://{}", listener.local_addr()?);
+            let url = listener.url.clone();
             let simulated = rightfoot_only::SimulatorOptions {
                 port: *port,
+                bind: options.bind,
                 api_key: options.rightfoot_api_key.clone(),
                 lost_webhooks_pct: *lost_webhooks_pct,
                 batch_processing: PROCESSING,
@@ -138,10 +154,11 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     })
     .await?;
     let due_again = stack.make_unfinished_due().await?;
-    let mut serving = vec![
-        stack::spawn_server(http, stack.webhook_routes()),
-        stack::spawn_server(aws, aws_endpoint(&stack, aws_url.clone())),
-    ];
+    let destination = options.forward_to.clone().map(|url| ApiDestination::new(url, RetryPolicy::default()));
+    let mut serving =
+        vec![bus_events::spawn(stack.connector.emulator().subscribe_to_buses(), destination.transpose()?)];
+    serving.extend(http.serve(&stack.webhook_routes()));
+    serving.extend(aws.serve_programs(|url| aws_endpoint(&stack, url)));
     if options.run_schedules {
         serving.extend([stack.run_relay_every(SCHEDULE_PAUSE), stack.run_poller_every(SCHEDULE_PAUSE)]);
     }
@@ -149,13 +166,16 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         serving.push(stack.run_worker_every(EMPTY_QUEUE_PAUSE));
     }
     if let Some((listener, simulator)) = simulator {
-        serving.push(stack::spawn_server(listener, simulator.routes()));
+        serving.extend(listener.serve_programs(|_| simulator.routes()));
         serving.push(simulator.run_every(rightfoot_only::TICK_PAUSE));
     }
     let local = inboxctl::LocalInbox { aws_url: &aws_url, http_url: &http_url, has_worker: options.worker };
     let console = console::serve(options.console_port, local).await.context("--console-port")?;
     serving.push(console.task);
     println!("Console                    {}", console.url);
+    if let Some(warning) = bind_warning(options.bind) {
+        eprintln!("{warning}");
+    }
     print!("{}", startup_message(&options, &stack, [&http_url, &aws_url, &rightfoot_url], due_again)?);
     println!("ready");
     wait_for_shutdown().await?;
@@ -175,7 +195,18 @@ fn check_secrets(options: &ServeOptions) -> anyhow::Result<()> {
     if options.fynapse_secrets.len() > inbox_core::limits::SECRETS_MAX {
         bail!("--fynapse-secret may be given at most {} times", inbox_core::limits::SECRETS_MAX);
     }
+    // The AWS endpoint gives the key of Rightfoot's API to whoever asks.
+    if let RightfootApi::External(url) = &options.rightfoot_api
+        && options.bind.is_some_and(|address| !address.is_loopback())
+        && !is_on_this_machine(url)
+    {
+        bail!("--bind is only for a Rightfoot on this machine: others could read the real one's API key");
+    }
     Ok(())
+}
+
+fn is_on_this_machine(url: &str) -> bool {
+    url.parse::<http::Uri>().is_ok_and(|url| url.host().is_some_and(is_loopback))
 }
 
 /// Prints an error and its causes on stderr.
@@ -184,10 +215,10 @@ pub fn print_error(error: &anyhow::Error) {
 }
 
 struct Listeners {
-    http: TcpListener,
-    aws: TcpListener,
+    http: PortListener,
+    aws: PortListener,
     /// `None` with an external Rightfoot.
-    rightfoot: Option<TcpListener>,
+    rightfoot: Option<PortListener>,
 }
 
 async fn bind_listeners(options: &ServeOptions) -> anyhow::Result<Listeners> {
@@ -196,24 +227,9 @@ async fn bind_listeners(options: &ServeOptions) -> anyhow::Result<Listeners> {
         RightfootApi::External(_) => None,
     };
     let ports = [(options.http_port, "--http-port"), (options.aws_port, "--aws-port")];
-    let mut bound = bind_ports(ports.into_iter().chain(simulated)).await?.into_iter();
+    let mut bound = bind_ports(options.bind, ports.into_iter().chain(simulated)).await?.into_iter();
     let (http, aws) = bound.next().zip(bound.next()).context("no listeners")?;
     Ok(Listeners { http, aws, rightfoot: bound.next() })
-}
-
-/// Listens on ports of 127.0.0.1. The error names every port that is taken, with the option that changes it.
-async fn bind_ports(ports: impl IntoIterator<Item = (u16, &str)>) -> anyhow::Result<Vec<TcpListener>> {
-    let (mut listeners, mut taken) = (Vec::new(), Vec::new());
-    for (port, option) in ports {
-        match TcpListener::bind(("127.0.0.1", port)).await {
-            Ok(listener) => listeners.push(listener),
-            Err(error) => taken.push(format!("{port} ({option}): {error}")),
-        }
-    }
-    if !taken.is_empty() {
-        bail!("cannot listen on port {}; choose another port with the option", taken.join(", nor on port "));
-    }
-    Ok(listeners)
 }
 
 /// Locks the directory against a second process.
@@ -286,6 +302,10 @@ fn startup_message(
     } else {
         format!("The worker does not run: messages stay on {EVENTS_QUEUE}.")
     };
+    let forward_note = match &options.forward_to {
+        Some(url) => format!("Each event of the bus is posted to {url}.\n"),
+        None => String::new(),
+    };
     let schedules_note =
         if options.run_schedules { "" } else { "The relay and the poller are not scheduled.\n" };
     Ok(format!(
@@ -294,7 +314,7 @@ Rightfoot's webhook_url    {webhook_url}
 AWS endpoint               {aws_url}   (tables {INBOX_TABLE}, {BALANCES_TABLE}; queues {EVENTS_QUEUE}, {DEAD_LETTER_QUEUE}, {BUS_QUEUE}; bus {EVENT_BUS}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY_SECRET}, {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke)
 Rightfoot's API            {rightfoot_url}   ({rightfoot_note})
 {worker_note}
-{schedules_note}{storage_note}
+{forward_note}{schedules_note}{storage_note}
 
 Deliver an event (the same again is a duplicate; another event_id or batch_id makes another event):
 

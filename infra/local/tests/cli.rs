@@ -1,6 +1,9 @@
 //! The command line of `local`, run as a process.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+
+#[path = "cli/forwarding.rs"]
+mod forwarding;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -31,6 +34,27 @@ fn a_url_has_a_scheme() {
         let (code, error) = run_until_failure(&args, &[("RIGHTFOOT_API_KEY", "k")]);
         assert_ne!(code, Some(0));
         assert!(error.contains(option) && error.contains("inbox.example.com"), "{error}");
+    }
+}
+
+/// Whoever reaches the AWS endpoint can read the key.
+#[test]
+fn the_key_of_the_real_rightfoot_is_served_to_this_machine_only() {
+    let real = "--rightfoot-api https://api.example --rightfoot-api-key k";
+    let refusal = "--bind is only for a Rightfoot on this machine";
+    for address in ["172.17.0.1", "0.0.0.0", "::"] {
+        let (code, error) = run_until_failure(&format!("--bind {address} {real}"), &[]);
+        assert_eq!(code, Some(1));
+        assert!(error.contains(refusal), "{error}");
+    }
+    // Both go on to the port that is taken.
+    for fine in [
+        format!("--bind 127.0.0.1 {real}"),
+        "--bind 0.0.0.0 --rightfoot-api http://localhost:1 --rightfoot-api-key k".to_owned(),
+    ] {
+        let (code, error) = run_until_failure(&fine, &[]);
+        assert_eq!(code, Some(1));
+        assert!(!error.contains(refusal) && error.contains("(--http-port)"), "{error}");
     }
 }
 

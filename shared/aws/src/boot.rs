@@ -8,7 +8,7 @@ use metrics_cloudwatch_embedded::lambda::service;
 use serde::{Deserialize, Serialize};
 
 use crate::clients::Clients;
-use crate::config::CommonConfig;
+use crate::config::{CommonConfig, restart_without_empty_endpoint};
 use crate::telemetry;
 
 /// The started process of a Lambda function.
@@ -25,6 +25,7 @@ pub struct FunctionProcess {
 ///
 /// An error ends the cold start. Lambda reports its text.
 pub async fn boot(common: &CommonConfig) -> Result<FunctionProcess, Error> {
+    restart_without_empty_endpoint()?;
     telemetry::init_logging(common.log_level, std::io::stdout);
     let metrics = telemetry::init_metrics(common.metrics_namespace.clone()).ok_or("metrics")?;
     let clients = Clients::from_env().await.map_err(|error| error.to_string())?;

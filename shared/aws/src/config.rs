@@ -1,7 +1,7 @@
 //! Configuration from environment variables. Every error names the variable. Secrets are not configuration.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,6 +11,9 @@ use tracing::Level;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::poll::PollTiming;
 use inbox_core::subject::{InvalidSubject, Subject};
+
+/// The variable that leads the AWS SDK to an emulated AWS.
+pub const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 
 /// A variable is missing or does not parse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,7 +124,20 @@ impl From<BaseUrl> for String {
 /// An empty variable counts as unset. Command lines and the SDK read the environment by themselves and take an
 /// empty value for a name, a region or a file.
 pub fn restart_without_empty_variables(names: &[OsString]) -> std::io::Result<()> {
-    let is_relevant = |name: &OsString| names.contains(name) || name.to_string_lossy().starts_with("AWS_");
+    restart_without_empty(|name| {
+        names.iter().any(|it| it == name) || name.to_string_lossy().starts_with("AWS_")
+    })
+}
+
+/// Restarts this program as [`restart_without_empty_variables`] does, without `AWS_ENDPOINT_URL` if it is empty.
+///
+/// The SAM CLI sets every variable that the template declares, and this one to nothing unless it is given a value:
+/// the SDK would panic.
+pub(crate) fn restart_without_empty_endpoint() -> std::io::Result<()> {
+    restart_without_empty(|name| name == AWS_ENDPOINT_URL)
+}
+
+fn restart_without_empty(is_relevant: impl Fn(&OsStr) -> bool) -> std::io::Result<()> {
     let empty: Vec<_> = std::env::vars_os()
         .filter(|(name, value)| value.is_empty() && is_relevant(name))
         .map(|it| it.0)

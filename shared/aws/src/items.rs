@@ -31,6 +31,7 @@ pub(crate) mod submission;
 pub(crate) mod tracking_state;
 
 pub use alert_effect::AlertEffectItem;
+pub use audit::AuditItem;
 pub use batch::BatchItem;
 pub use bulk_replay::BulkReplay;
 pub use event_record::EventRecord;

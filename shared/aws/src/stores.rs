@@ -18,6 +18,7 @@
 //! A function holds the stores that it uses, and its role permits what these do, and nothing else: each store's `ACTIONS`
 //! are in [`crate::iam::ROLES`].
 
+mod audited_update;
 mod bound_subjects;
 mod due_index;
 mod event_store;
@@ -40,7 +41,7 @@ pub use event_store::EventStore;
 pub use list_cursor::{InvalidListCursor, ListCursor};
 pub use list_page::{ListPage, PageStart};
 pub use operator::{
-    BatchFilter, EventFilter, LISTED_ATTRIBUTES, OperatorStore, QuarantineFilter, ReplayOutcome,
+    AuditFilter, BatchFilter, EventFilter, LISTED_ATTRIBUTES, OperatorStore, QuarantineFilter, ReplayOutcome,
     ScheduleChange, ScheduleFilter, SubmissionFilter, TimeRange, Timeline, TrackedWithProblem,
 };
 pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};

@@ -1,9 +1,10 @@
 //! The events on the EventBridge bus: three types, each with a detail of its own.
 //!
-//! The JSON Schemas in `infra/schemas/` are generated from the types in [`detail`].
+//! The JSON Schemas and OpenAPI documents in `infra/schemas/` are generated from the types in [`detail`].
 
 pub mod detail;
 mod eventbridge_limits;
+pub mod openapi;
 
 use crate::effect::alert::ThresholdCrossing;
 use crate::effect::batch_snapshot::BatchSnapshot;

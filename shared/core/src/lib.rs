@@ -17,6 +17,8 @@
 //! [`reparse`] (quarantined deliveries, and parsing them again) and [`audit`] (the entry that each of their actions
 //! leaves).
 //!
+//! Shared by several of them: [`local_hosts`] (which URLs lead to the same machine).
+//!
 //! The tables are described by [`table_keys`], [`due_queue`] (the index `due`) and [`expiry`] (TTL).
 //!
 //! The promises P1–P10 that code and tests name:
@@ -50,6 +52,7 @@ pub mod lateness;
 pub mod lifecycle;
 pub mod limits;
 pub mod list_kind;
+pub mod local_hosts;
 pub mod message;
 pub mod origin;
 pub mod poll;

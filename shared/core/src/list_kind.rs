@@ -18,6 +18,8 @@ pub enum ListKind {
     Submission,
     /// Quarantined deliveries and events, by the time at which their bytes were first received.
     Quarantine,
+    /// Audit entries, by the time of the operator's action.
+    Audit,
 }
 
 impl ListKind {

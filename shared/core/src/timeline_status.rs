@@ -136,7 +136,6 @@ impl SubmissionOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
     use crate::audit::{Operator, OperatorAction};
     use crate::limits::QUEUE_RETENTION_DAYS;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
-use inbox_aws::config::{ConfigError, Env};
+use inbox_aws::config::{AWS_ENDPOINT_URL, ConfigError, Env};
 use inbox_aws::secrets::SecretCache;
 use inbox_aws::telemetry::metrics;
 use inbox_core::id::Id;
@@ -24,12 +24,13 @@ pub struct AccountConfig {
 }
 
 impl AccountConfig {
-    /// Reads `RIGHTFOOT_API_URL`, `RIGHTFOOT_API_KEY_SECRET_ID` and `AWS_CA_BUNDLE`.
+    /// Reads `RIGHTFOOT_API_URL`, `RIGHTFOOT_API_KEY_SECRET_ID`, `AWS_CA_BUNDLE` and `AWS_ENDPOINT_URL`.
     pub fn from_env(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         const URL: &str = "RIGHTFOOT_API_URL";
         let url = env.parsed_or(URL, BASE_URL.to_owned())?;
         let invalid = |why: String| ConfigError::Invalid { name: URL, value: url.clone(), why };
-        let mut config = ClientConfig::new(&url).map_err(|error| invalid(error.to_string()))?;
+        let mut config = ClientConfig::with_aws_endpoint(&url, env.var(AWS_ENDPOINT_URL).as_deref())
+            .map_err(|error| invalid(error.to_string()))?;
         config.ca_bundle = CaBundle::from_env(env)?;
         Ok(Self {
             client: RightfootClient::new(config).map_err(|error| invalid(error.to_string()))?,
@@ -146,9 +147,25 @@ mod tests {
         ] {
             let expected = format!(
                 "environment variable RIGHTFOOT_API_URL is not valid: \"{shown}\": a base URL is https://host, with or \
-                 without a path, and without user name, query or fragment; http is for localhost only"
+                 without a path, and without user name, query or fragment; http is for localhost only, and for a \
+                 container's host if AWS_ENDPOINT_URL leads to one, too"
             );
             assert_eq!(read(bad), Err(expected), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_a_function_whose_aws_is_emulated_on_its_containers_host_calls_rightfoot_there() {
+        let is_accepted = |aws_endpoint: Option<&str>| {
+            let env = Env(|name: &str| match name {
+                "RIGHTFOOT_API_URL" => Some("http://host.docker.internal:9002".to_owned()),
+                "RIGHTFOOT_API_KEY_SECRET_ID" => Some("rightfoot-api-key".to_owned()),
+                "AWS_ENDPOINT_URL" => aws_endpoint.map(str::to_owned),
+                _ => None,
+            });
+            AccountConfig::from_env(&env).is_ok()
+        };
+        assert!(is_accepted(Some("http://host.docker.internal:9001")));
+        assert!(!is_accepted(None) && !is_accepted(Some("")) && !is_accepted(Some("http://127.0.0.1:9001")));
     }
 }

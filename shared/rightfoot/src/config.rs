@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use inbox_aws::ca_bundle::CaBundle;
 use inbox_core::limits::SUBMIT_TIMEOUT_SECS;
+use inbox_core::local_hosts::{is_container_host, is_loopback};
 use inbox_core::secret_keys::is_valid_api_key;
 
 use crate::ApiError;
@@ -46,7 +47,7 @@ pub struct ClientConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a base URL is https://host, with or without a path, and without user name, query or fragment; \
-     http is for localhost only"
+     http is for localhost only, and for a container's host if AWS_ENDPOINT_URL leads to one, too"
 )]
 pub struct InvalidApiUrl;
 
@@ -57,10 +58,26 @@ impl ClientConfig {
     /// Every request contains the key, so the URL must be `https`, or `http` for `localhost`, `127.0.0.1` and
     /// `::1`; it has no user name, query or fragment. A trailing API version, `/v1`, is ignored.
     pub fn new(base_url: impl AsRef<str>) -> Result<Self, InvalidApiUrl> {
+        Self::with_aws_endpoint(base_url, None)
+    }
+
+    /// Creates the configuration like [`new`](Self::new), for a process whose AWS endpoint is `aws_endpoint`;
+    /// `None` for AWS's own.
+    ///
+    /// If that is one of [`CONTAINER_HOSTS`](inbox_core::local_hosts::CONTAINER_HOSTS), AWS is emulated on the
+    /// host of this container, and the URL may be `http` for any of them. A function on AWS has no such endpoint,
+    /// so it never sends its key over plain HTTP.
+    pub fn with_aws_endpoint(
+        base_url: impl AsRef<str>,
+        aws_endpoint: Option<&str>,
+    ) -> Result<Self, InvalidApiUrl> {
         let mut base = Url::parse(base_url.as_ref()).map_err(|_| InvalidApiUrl)?;
-        let is_secure = match base.scheme() {
-            "https" => true,
-            "http" => matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
+        let is_secure = match (base.scheme(), base.host_str()) {
+            ("https", _) => true,
+            ("http", Some(host)) => {
+                is_loopback(host)
+                    || is_container_host(host) && aws_endpoint.is_some_and(leads_to_container_host)
+            }
             _ => false,
         };
         let is_bare = base.username().is_empty()
@@ -103,6 +120,11 @@ impl ClientConfig {
         ));
         Ok(url)
     }
+}
+
+/// Returns `true` for a URL whose host is the host of this container.
+fn leads_to_container_host(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(is_container_host))
 }
 
 /// A base path without the API version at its end.
@@ -181,6 +203,47 @@ mod tests {
             ["http://api.rightfoot.com", "http://127.0.0.2", "http://localhost.evil.test", "ftp://localhost"]
         {
             assert_eq!(ClientConfig::new(open).err(), Some(InvalidApiUrl), "{open}");
+        }
+    }
+
+    #[test]
+    fn the_key_goes_to_a_containers_host_in_the_clear_only_if_aws_is_emulated_there() {
+        let accepts =
+            |base_url: &str, aws_endpoint| ClientConfig::with_aws_endpoint(base_url, aws_endpoint).is_ok();
+        let emulated = [
+            "http://host.docker.internal:9001",
+            "http://gateway.docker.internal:9001/",
+            "http://host.containers.internal:9001",
+            "http://172.17.0.1:9001",
+        ];
+        // Every pair of them: a container may have several names for its host.
+        for host in emulated {
+            assert!(emulated.iter().all(|aws_endpoint| accepts(host, Some(aws_endpoint))), "{host}");
+            for real in [
+                None,
+                Some("https://dynamodb.us-east-1.amazonaws.com"),
+                Some("http://10.0.0.7:9001"),
+                Some("http://127.0.0.1:9001"),
+                Some("http://host.docker.internal.evil.test"),
+                Some("http://evil.test/host.docker.internal"),
+                Some("http://host.docker.internal@evil.test"),
+                Some("host.docker.internal:9001"),
+                Some(""),
+            ] {
+                assert!(!accepts(host, real), "{host} with {real:?}");
+            }
+        }
+        let aws_endpoint = Some(emulated[0]);
+        for others in [
+            "http://api.rightfoot.com",
+            "http://172.18.0.1",
+            "http://docker.internal",
+            "http://a.host.docker.internal",
+        ] {
+            assert!(!accepts(others, aws_endpoint), "{others}");
+        }
+        for always in [BASE_URL, "http://localhost:9002"] {
+            assert!(accepts(always, aws_endpoint) && accepts(always, None), "{always}");
         }
     }
 

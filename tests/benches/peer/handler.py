@@ -1,6 +1,8 @@
-"""The job of `fynapse-webhook`, as one writes it with Powertools for AWS Lambda: the start-up bench's peer.
+"""The webhook of `fynapse-webhook` in Python with Powertools for AWS Lambda: the peer in the start-up bench.
 
-Prove by HMAC, record by the idempotency utility, enqueue, mark; one line of log and the metrics of a delivery."""
+It verifies the HMAC, records the event by the idempotency utility, and enqueues it. It logs one line, and emits the metrics of a
+delivery.
+"""
 
 import hashlib
 import hmac
@@ -21,7 +23,7 @@ from aws_lambda_powertools.utilities.idempotency import (
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 TOLERANCE_SECS = 300
-KEPT_SECS = 30 * 86_400
+RETENTION_SECS = 30 * 86_400
 
 logger = Logger(service="fynapse-webhook")
 metrics = Metrics(namespace="BalanceInbox", service="fynapse-webhook")
@@ -29,7 +31,7 @@ sqs = boto3.client("sqs")
 records = DynamoDBPersistenceLayer(
     table_name=os.environ["INBOX_TABLE"], key_attr="pk", sort_key_attr="sk", expiry_attr="expires_at"
 )
-once = IdempotencyConfig(event_key_jmespath="event_id", expires_after_seconds=KEPT_SECS)
+idempotency = IdempotencyConfig(event_key_jmespath="event_id", expires_after_seconds=RETENTION_SECS)
 
 
 @metrics.log_metrics
@@ -37,28 +39,28 @@ once = IdempotencyConfig(event_key_jmespath="event_id", expires_after_seconds=KE
 def handle(request: APIGatewayProxyEventV2, context: LambdaContext) -> dict:
     body = request.decoded_body
     metrics.add_metric(name="received", unit=MetricUnit.Count, value=1)
-    if not is_proven(request.headers.get("webhook-signature", ""), body):
+    if not is_verified(request.headers.get("webhook-signature", ""), body):
         metrics.add_metric(name="rejected", unit=MetricUnit.Count, value=1)
         return reply(403, {"error": "Forbidden"})
-    once.register_lambda_context(context)
+    idempotency.register_lambda_context(context)
     event = json.loads(body)
-    answer = enqueue(event=event)
+    response = enqueue(event=event)
     metrics.add_metric(name="recorded", unit=MetricUnit.Count, value=1)
     logger.info("recorded", event_id=event["event_id"], event_type=event["event_type"], bytes=len(body))
-    return reply(200, answer)
+    return reply(200, response)
 
 
-def is_proven(signature: str, body: str) -> bool:
+def is_verified(signature: str, body: str) -> bool:
     secret = parameters.get_secret(os.environ["FYNAPSE_SIGNING_SECRET_ID"], max_age=300)
     elements = dict(element.split("=", 1) for element in signature.split(",") if "=" in element)
-    t = elements.get("t", "")
-    if not t.isdigit() or abs(time.time() - int(t)) > TOLERANCE_SECS:
+    timestamp = elements.get("t", "")
+    if not timestamp.isdigit() or abs(time.time() - int(timestamp)) > TOLERANCE_SECS:
         return False
-    tag = hmac.new(secret.encode(), f"{t}.{body}".encode(), hashlib.sha256).hexdigest()
-    return hmac.compare_digest(tag, elements.get("v1", ""))
+    mac = hmac.new(secret.encode(), f"{timestamp}.{body}".encode(), hashlib.sha256).hexdigest()
+    return hmac.compare_digest(mac, elements.get("v1", ""))
 
 
-@idempotent_function(data_keyword_argument="event", config=once, persistence_store=records)
+@idempotent_function(data_keyword_argument="event", config=idempotency, persistence_store=records)
 def enqueue(event: dict) -> dict:
     message = {"specversion": "1.0", "id": event["event_id"], "type": event["event_type"], "data": event}
     attributes = {"provider": "fynapse", "type": event["event_type"]}

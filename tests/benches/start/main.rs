@@ -8,15 +8,15 @@
 //! ```
 //!
 //! `.ci/start-up` builds the functions as for a deployment, and the baseline with them, and runs this bench. The bench
-//! itself need not be optimised: the emulators' own time is the same for all.
+//! itself need not be optimised, because the emulators take the same time for all kinds.
 //!
 //! | option | |
 //! |---|---|
-//! | `--functions DIR` | where `cargo lambda` has put them, if not in `target/lambda` |
+//! | `--functions DIR` | the folder with the binaries of `cargo lambda`; `target/lambda` by default |
 //! | `--only NAME` | measures this function alone |
 //! | `--peer PYTHON` | an interpreter with the peer's packages: measures it beside `fynapse-webhook` |
 //! | `--events N`, `--rounds N` | warm events of a process, and processes of each kind |
-//! | `--short` | few of both, for a check: what other work on the machine disturbs may miss its target by a quarter |
+//! | `--short` | few of both, for a check. Targets that depend on the load of the machine may be missed by a quarter |
 //!
 //! It ends with exit code 1 if a target is missed.
 
@@ -26,7 +26,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark's own code, and what it is for"
+    reason = "a benchmark panics on an error and prints its results"
 )]
 
 mod report;
@@ -71,7 +71,7 @@ async fn main() {
         row.print();
         missed.extend(row.missed_targets(options.is_short));
     }
-    missed.iter().for_each(|what| eprintln!("missed: {what}"));
+    missed.iter().for_each(|target| eprintln!("missed: {target}"));
     exit(i32::from(!missed.is_empty()));
 }
 
@@ -87,7 +87,7 @@ impl BenchOptions {
         };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
-            let mut value = || args.next().unwrap_or_else(|| panic!("{arg} of what?"));
+            let mut value = || args.next().unwrap_or_else(|| panic!("{arg} needs a value"));
             match arg.as_str() {
                 "--bench" => {} // Cargo's own
                 "--short" => (options.is_short, options.rounds, options.events) = (true, 3, 25),
@@ -107,18 +107,18 @@ impl BenchOptions {
     async fn measure(&self, name: &'static str) -> FunctionResult {
         let [ours, baseline] = [name.to_owned(), format!("baseline-{name}")].map(|name| self.binary(&name));
         let python = self.python.as_ref().filter(|_| name == PEER_FUNCTION);
-        let mut job = Workload::new(name).await;
+        let mut workload = Workload::new(name).await;
         let mut figures: [Measurements; 3] = Default::default();
         for round in 0..=self.rounds {
             let mut commands = vec![Command::new(&ours), Command::new(&baseline)];
             commands.extend(python.map(|python| peer(python)));
             let mut calls = Vec::new();
             for (command, figures) in commands.into_iter().zip(&mut figures) {
-                let mut throw_away = Measurements::default();
-                let into = if round == 0 { &mut throw_away } else { figures };
-                calls.push(into.measure(command, &mut job, self.events).await);
+                let mut discarded = Measurements::default();
+                let measurements = if round == 0 { &mut discarded } else { figures };
+                calls.push(measurements.measure(command, &mut workload, self.events).await);
             }
-            assert!(calls.iter().all(|these| *these == calls[0]), "{name}: not the same job: {calls:#?}");
+            assert!(calls.iter().all(|these| *these == calls[0]), "{name}: not the same calls: {calls:#?}");
         }
         let [ours_figures, baseline, peer] = figures;
         let peer = python.map(|_| peer);
@@ -139,41 +139,41 @@ impl BenchOptions {
 
 impl Measurements {
     /// Measures one process from its start to its end, and returns the calls of its last event.
-    async fn measure(&mut self, command: Command, job: &mut Workload, events: usize) -> Vec<String> {
-        let invocation = job.next_invocation().await;
-        let began = Instant::now();
-        let mut function = LambdaProcess::run(command, job.name, &job.env()).await;
-        assert_answered(job.name, &function.invoke(invocation).await);
-        self.cold.push(began.elapsed());
+    async fn measure(&mut self, command: Command, workload: &mut Workload, events: usize) -> Vec<String> {
+        let invocation = workload.next_invocation().await;
+        let started = Instant::now();
+        let mut function = LambdaProcess::run(command, workload.name, &workload.env()).await;
+        assert_succeeded(workload.name, &function.invoke(invocation).await);
+        self.cold.push(started.elapsed());
         let mut cpu_before = Duration::ZERO;
         for event in 0..WARM_UP_EVENTS + events {
             if event == WARM_UP_EVENTS {
                 cpu_before = cpu_when_idle(&function).await;
             }
-            let invocation = job.next_invocation().await;
-            job.calls.take_sorted();
-            let began = Instant::now();
-            assert_answered(job.name, &function.invoke(invocation).await);
+            let invocation = workload.next_invocation().await;
+            workload.calls.take_sorted();
+            let started = Instant::now();
+            assert_succeeded(workload.name, &function.invoke(invocation).await);
             if event >= WARM_UP_EVENTS {
-                self.warm.push(began.elapsed());
+                self.warm.push(started.elapsed());
             }
         }
         let cpu = cpu_when_idle(&function).await - cpu_before;
         self.cpu.push(cpu / u32::try_from(events).unwrap());
         self.peak_bytes.push(function.peak_bytes());
         function.stop().await;
-        job.calls.take_sorted()
+        workload.calls.take_sorted()
     }
 }
 
-/// CPU time of the process. It waits 50 ms first, because work after the answer belongs to the same event.
+/// CPU time of the process after a pause of 50 ms, because work after the response belongs to the same event.
 async fn cpu_when_idle(function: &LambdaProcess) -> Duration {
     sleep(Duration::from_millis(50)).await;
     function.cpu_time()
 }
 
-fn assert_answered(name: &str, answer: &RuntimeResult) {
-    let RuntimeResult::Response(response) = answer else { panic!("{name}: {answer:?}") };
+fn assert_succeeded(name: &str, result: &RuntimeResult) {
+    let RuntimeResult::Response(response) = result else { panic!("{name}: {result:?}") };
     let status = response.get("statusCode");
     assert!(status.is_none_or(|status| *status == 200), "{name}: {response}");
 }

@@ -25,14 +25,14 @@ const AUTHORIZERS: usize = 10;
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) calls: CallLog,
-    it: RightfootWorld,
+    rightfoot_world: RightfootWorld,
     env: Vec<(&'static str, String)>,
     invocations: usize,
 }
 
 impl Workload {
     pub(crate) async fn new(name: &'static str) -> Self {
-        let it = RightfootWorld::new().await;
+        let rightfoot_world = RightfootWorld::new().await;
         let calls = CallLog::default();
         let mut env = vec![
             ("INBOX_TABLE", INBOX_TABLE.to_owned()),
@@ -50,14 +50,14 @@ impl Workload {
             "AWS_ENDPOINT_URL_SECRETS_MANAGER",
             "AWS_ENDPOINT_URL_EVENTBRIDGE",
         ] {
-            let url = serve(&calls, |url| aws_endpoint(&it.world.stack, url.to_owned())).await;
+            let url = serve(&calls, |url| aws_endpoint(&rightfoot_world.world.stack, url.to_owned())).await;
             if variable == SQS_ENDPOINT {
                 env.push(("EVENTS_QUEUE_URL", format!("{url}/123456789012/events")));
             }
             env.push((variable, url));
         }
-        env.push(("RIGHTFOOT_API_URL", serve(&calls, |_| it.rightfoot.routes()).await));
-        Self { name, calls, it, env, invocations: 0 }
+        env.push(("RIGHTFOOT_API_URL", serve(&calls, |_| rightfoot_world.rightfoot.routes()).await));
+        Self { name, calls, rightfoot_world, env, invocations: 0 }
     }
 
     pub(crate) fn env(&self) -> Vec<(&str, &str)> {
@@ -75,27 +75,27 @@ impl Workload {
             "rightfoot-poller" => self.rightfoot_poller(&id).await,
             "rightfoot-requests" => rightfoot_requests(&id),
             "event-worker" => self.event_worker(&id).await,
-            name => panic!("{name} has no job"),
+            name => panic!("{name} has no workload"),
         }
     }
 
     fn rightfoot_webhook(&self, id: &str) -> Value {
-        let token = self.it.world.stack.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
+        let token = self.rightfoot_world.world.stack.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
         let headers = json!({"content-type": "application/json"});
         let path = format!("/webhooks/rightfoot/{token}");
         gateway_event(&path, headers, completion_body(id, "u-1").as_bytes(), Some(&token))
     }
 
-    /// Leaves an event on record whose enqueue has failed.
+    /// Records an event whose enqueueing fails.
     async fn event_relay(&self, id: &str) -> Value {
-        let world = &self.it.world;
+        let world = &self.rightfoot_world.world;
         world.inject_fault("SendMessage", Fault::AccessDenied);
         assert!(world.deliver_fynapse(extract_body(id)).await.is_success());
         world.stack.connector.clear_fault_plan();
         json!({})
     }
 
-    /// Leaves a complete batch that no webhook has announced.
+    /// Tracks a complete batch that no webhook has announced.
     async fn rightfoot_poller(&self, id: &str) -> Value {
         self.track(id).await;
         json!({})
@@ -104,18 +104,18 @@ impl Workload {
     /// Returns the message of a complete batch.
     async fn event_worker(&self, id: &str) -> Value {
         self.track(id).await;
-        assert!(self.it.world.deliver_rightfoot(completion_body(id, "u-1")).await.is_success());
-        let messages = self.it.world.drain_queue().await;
+        assert!(self.rightfoot_world.world.deliver_rightfoot(completion_body(id, "u-1")).await.is_success());
+        let messages = self.rightfoot_world.world.drain_queue().await;
         let records = messages.iter().map(|message| json!({"messageId": message.id, "body": message.body}));
         json!({"Records": records.collect::<Vec<_>>()})
     }
 
     async fn track(&self, id: &str) {
         let people: Vec<_> = (0..AUTHORIZERS).map(|n| (format!("user-{n}"), format!("{n}.50"))).collect();
-        self.it.rightfoot.add_completed_batch(id, &people);
+        self.rightfoot_world.rightfoot.add_completed_batch(id, &people);
         let track =
             json!({"action": "track_batch", "batch_id": id, "expected": AUTHORIZERS, "subject": SUBJECT});
-        self.it.request(track).await;
+        self.rightfoot_world.request(track).await;
     }
 }
 

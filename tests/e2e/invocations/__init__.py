@@ -1,1 +1,1 @@
-"""What test_invocations.py runs the functions with: the recorded events, and what stands in for AWS and Rightfoot."""
+"""Runs built functions with the recorded events of tests/fixtures/events, against `local`."""

@@ -113,7 +113,7 @@ async fn p10_of_a_declaration_and_a_worker_that_claims_at_the_same_time_the_work
             }
         };
         let declare = async |world: World| declare_lost(&world, true).await;
-        let is_update = |call: &AwsCall| call.operation == "UpdateItem";
+        let is_update = |call: &AwsCall| call.operation == "TransactWriteItems";
         let ((), declared) = race_operators(&world, is_update, declare, work).await;
         assert_eq!(declared, ReplayOutcome::Conflict, "done: {is_done}");
         world.advance(Duration::from_secs(PROCESSING_CLAIM_SECS + 1));
@@ -182,7 +182,6 @@ async fn what_an_operator_leaves_on_a_record_never_makes_it_expire_earlier() {
     let world = World::new().await;
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     let key = EventKey::from_event_id(COMPLETED).unwrap();
-    let by = test_operator().audit_entry(OperatorAction::Redrive, world.now());
     let mut record = world.event_record(COMPLETED).await;
     let days = |days: i64| {
         let at = world.now().secs().0 + days * 86_400;
@@ -192,9 +191,12 @@ async fn what_an_operator_leaves_on_a_record_never_makes_it_expire_earlier() {
     for (stands, expected) in [(400, 400), (29, 30)] {
         record.insert("expires_at".to_owned(), days(stands).1);
         world.put_item(record.clone()).await;
+        let by = test_operator().audit_entry(OperatorAction::Redrive, world.now());
         assert!(world.stores().operator.append_audit_entry(&key, &by).await.unwrap());
         let left = world.event_record(COMPLETED).await;
         assert_eq!(number(&left, "expires_at"), Some(days(expected).0));
         assert_eq!(audit_trail(&world, COMPLETED).await, [audit_entry(OperatorAction::Redrive)]);
+        // Another entry: the same one at the same time would be the same request.
+        world.advance(Duration::from_secs(1));
     }
 }

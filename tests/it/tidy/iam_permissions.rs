@@ -145,8 +145,9 @@ fn the_gateway_may_invoke_what_a_route_leads_to_and_only_by_that_route() {
     let led = routes.values().map(|route| {
         let integration = route["Properties"]["Target"]["Fn::Sub"].as_str().unwrap();
         let integration = integration.trim_start_matches("integrations/${").trim_end_matches('}');
-        let leads_to = &template["Resources"][integration]["Properties"]["IntegrationUri"]["Fn::GetAtt"];
-        let function = leads_to.as_str().unwrap().trim_end_matches(".Arn").to_owned();
+        let leads_to = &template["Resources"][integration]["Properties"]["IntegrationUri"]["Fn::Sub"];
+        let function = leads_to.as_str().unwrap().split(":function:${").nth(1).unwrap();
+        let function = function.trim_end_matches('}').to_owned();
         let (method, path) = route["Properties"]["RouteKey"].as_str().unwrap().split_once(' ').unwrap();
         (function, format!("${{HttpApi}}/*/{method}{}", path.replace("{token}", "*")))
     });

@@ -94,7 +94,11 @@ async fn find_by_prefix(target: &Target, prefix: &str) -> anyhow::Result<Vec<Tim
         let timeline = load_timeline(target, title, &pk).await?;
         timelines.extend(timeline.map(|timeline| match kind {
             ListKind::Event => only_event(timeline, &id),
-            ListKind::Batch | ListKind::Schedule | ListKind::Submission | ListKind::Quarantine => timeline,
+            ListKind::Batch
+            | ListKind::Schedule
+            | ListKind::Submission
+            | ListKind::Quarantine
+            | ListKind::Audit => timeline,
         }));
     }
     // A batch's own timeline shows its completion, too.

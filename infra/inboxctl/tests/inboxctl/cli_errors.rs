@@ -17,7 +17,8 @@ async fn an_error_names_the_missing_parameter() {
     let nobody = [("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
     snapshot!(harness.run_with_env("due", &nobody).await.transcript());
     let no_credentials = [
-        ("AWS_ENDPOINT_URL", harness.aws_url.as_str()),
+        // Not a loopback address, although this machine listens there.
+        ("AWS_ENDPOINT_URL", &*harness.aws_url.replace("127.0.0.1", "0.0.0.0")),
         ("AWS_ACCESS_KEY_ID", ""),
         ("AWS_SECRET_ACCESS_KEY", ""),
         ("AWS_EC2_METADATA_DISABLED", "true"),
@@ -247,14 +248,21 @@ async fn help_has_examples_and_usage() {
     snapshot!(harness.run("--help").await.transcript());
     snapshot!(harness.run("quarantine replay --help").await.transcript());
     for (command, usage) in [
-        ("events replay", vec!["[OPTIONS] --by <NAME> --why <TEXT> <EVENTS>..."]),
+        (
+            "events replay",
+            vec![
+                "[OPTIONS] --by <NAME> --why <TEXT> <EVENTS>...",
+                "[OPTIONS] --by <NAME> --why <TEXT> --since <TIME> [--until <TIME>]",
+                "[OPTIONS] --since <TIME> [--until <TIME>] --dry-run",
+            ],
+        ),
         ("dead-letters redrive", vec!["[OPTIONS] --by <NAME> --why <TEXT>", "[OPTIONS] --dry-run"]),
     ] {
         let help = harness.run(&format!("{command} --help")).await.stdout;
         let used = help.lines().filter_map(|line| line.split_once(&format!("inboxctl {command} ")));
         assert_eq!(used.map(|used| used.1).collect::<Vec<_>>(), usage, "{help}");
     }
-    let help = harness.run("dead-letters redrive --help").await.stdout;
+    let help = harness.run("dead-letters redrive -h").await.stdout;
     assert!(help.starts_with("Move dead letters back to the queue, ten by default (--limit)\n"));
     assert!(help.contains("Maximum number of items [default: 10]"), "{help}");
 }
@@ -283,6 +291,11 @@ async fn p8_nothing_but_reveal_shows_a_payload_or_a_secret() {
             "dead-letters redrive --dry-run",
             "due",
             "doctor",
+            "batches list",
+            "schedules list",
+            "submissions list",
+            "audit",
+            "events replay --since 2020-01-01T00:00:00Z --dry-run",
             "events replay fynapse/event/e-1 --by a --why b --yes",
             &format!("quarantine replay {item} --by a --why b --yes"),
         ] {

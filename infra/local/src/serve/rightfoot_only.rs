@@ -1,15 +1,16 @@
 //! `local rightfoot`: serves only the simulated Rightfoot API, for functions that run elsewhere, such as on an emulated AWS.
 
-#![expect(clippy::print_stdout, reason = "a command prints its results")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its results")]
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use inbox_aws::clock::Clock;
 
-use super::{bind_ports, wait_for_shutdown};
+use super::listeners::{bind_ports, bind_warning};
+use super::wait_for_shutdown;
 use crate::rightfoot_simulator::{RightfootSimulator, WebhookLoss};
-use crate::stack;
 
 /// Pause between two checks for webhooks that are due.
 pub(super) const TICK_PAUSE: Duration = Duration::from_millis(500);
@@ -19,6 +20,8 @@ pub(super) const TICK_PAUSE: Duration = Duration::from_millis(500);
 pub struct SimulatorOptions {
     /// Port; 0 for any free one.
     pub port: u16,
+    /// Address on which the port is open, in addition to 127.0.0.1.
+    pub bind: Option<IpAddr>,
     /// API key that it accepts.
     pub api_key: String,
     /// Share of its webhooks that are lost, in percent.
@@ -33,10 +36,15 @@ pub struct SimulatorOptions {
 
 /// Serves until Ctrl-C or SIGTERM. Prints the URL and then `ready` on stdout.
 pub async fn run(options: SimulatorOptions) -> anyhow::Result<()> {
-    let listener = bind_ports([(options.port, "--port")]).await?.pop().context("no listener")?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let listener =
+        bind_ports(options.bind, [(options.port, "--port")]).await?.pop().context("no listener")?;
+    let url = listener.url.clone();
     let simulator = options.build_simulator()?;
-    let serving = [stack::spawn_server(listener, simulator.routes()), simulator.run_every(TICK_PAUSE)];
+    let mut serving = listener.serve_programs(|_| simulator.routes());
+    serving.push(simulator.run_every(TICK_PAUSE));
+    if let Some(warning) = bind_warning(options.bind) {
+        eprintln!("{warning}");
+    }
     println!("Rightfoot's API            {url}\nready");
     wait_for_shutdown().await?;
     for task in serving {
@@ -67,20 +75,24 @@ mod tests {
     async fn first_batch(seed: Option<u64>) -> String {
         let options = SimulatorOptions {
             port: 0,
+            bind: None,
             api_key: "k".to_owned(),
             lost_webhooks_pct: 0,
             batch_processing: Duration::ZERO,
             schedule_day: Duration::from_secs(60),
             seed,
         };
-        let listener = bind_ports([(0, "--port")]).await.unwrap().pop().unwrap();
-        let url = format!("http://{}/v1/balance_requests", listener.local_addr().unwrap());
-        let serving = stack::spawn_server(listener, options.build_simulator().unwrap().routes());
+        let listener = bind_ports(options.bind, [(options.port, "--port")]).await.unwrap().pop().unwrap();
+        let url = format!("{}/v1/balance_requests", listener.url);
+        let routes = options.build_simulator().unwrap().routes();
+        let serving = listener.serve_programs(|_| routes.clone());
         let body = r#"{"authorizers":[{"authorizer_unique_id":"a","ssn":"123456789","account_number":"1","routing_number":"031100649"}]}"#;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let response = client.post(url).bearer_auth("k").body(body).send().await.unwrap();
         let response: serde_json::Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
-        serving.abort();
+        for task in serving {
+            task.abort();
+        }
         response["batch_id"].as_str().unwrap().to_owned()
     }
 

@@ -10,8 +10,8 @@ mod timeline;
 use crate::table::Table;
 
 pub use lists::{
-    BatchFilter, EventFilter, LISTED_ATTRIBUTES, QuarantineFilter, ScheduleFilter, SubmissionFilter,
-    TimeRange,
+    AuditFilter, BatchFilter, EventFilter, LISTED_ATTRIBUTES, QuarantineFilter, ScheduleFilter,
+    SubmissionFilter, TimeRange,
 };
 pub use replay::ReplayOutcome;
 pub use schedules::ScheduleChange;

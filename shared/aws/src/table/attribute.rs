@@ -102,6 +102,12 @@ pub(crate) enum Attribute {
     DeclinedAt,
     AbandonedAt,
 
+    // Audit entries.
+    /// What the entry is about.
+    AuditSubject,
+    Action,
+    Operator,
+
     // Alerts.
     PublishedAt,
     /// Tags of the events and replays that published it.

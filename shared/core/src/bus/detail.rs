@@ -157,15 +157,20 @@ impl Detail for BalanceExtracted<'_> {
 
 /// The JSON Schema of every detail type, by name.
 pub fn schemas() -> [(&'static str, Schema); 3] {
+    schemas_with(&SchemaSettings::draft2020_12())
+}
+
+/// The schema of every detail type in another dialect, by name.
+pub(super) fn schemas_with(settings: &SchemaSettings) -> [(&'static str, Schema); 3] {
     [
-        schema_of::<BalanceBatchCompleted<'_>>(),
-        schema_of::<BalanceThresholdMet<'_>>(),
-        schema_of::<BalanceExtracted<'_>>(),
+        schema_of::<BalanceBatchCompleted<'_>>(settings),
+        schema_of::<BalanceThresholdMet<'_>>(settings),
+        schema_of::<BalanceExtracted<'_>>(settings),
     ]
 }
 
-fn schema_of<D: Detail>() -> (&'static str, Schema) {
+fn schema_of<D: Detail>(settings: &SchemaSettings) -> (&'static str, Schema) {
     // For serializing: an optional field is absent, never null.
-    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let generator = settings.clone().for_serialize().into_generator();
     (D::TYPE, generator.into_root_schema_for::<D>())
 }

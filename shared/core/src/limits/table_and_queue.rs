@@ -20,6 +20,8 @@ pub const CONCURRENT_CALLS: usize = 10;
 pub const RETENTION_MIN_DAYS: u64 = 30;
 /// Retention of a quarantined delivery.
 pub const QUARANTINE_RETENTION_DAYS: u64 = 90;
+/// Retention of an audit entry: longer than a year.
+pub const AUDIT_RETENTION_DAYS: u64 = 400;
 /// Additional retention of payload parts, beyond everything that may refer to them.
 pub const PARTS_MARGIN_DAYS: u64 = 30;
 /// Retention of a message on the queues.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use inbox_core::audit::OperatorAction;
 use inbox_core::delivery::Provider;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::id::Id;
@@ -21,7 +22,7 @@ use inbox_core::timeline_status::{BatchStatus, SubmissionState};
 
 use super::OperatorStore;
 use crate::AwsError;
-use crate::items::{BatchItem, EventRecord, QuarantinedItem, ScheduleItem, SubmissionItem};
+use crate::items::{AuditItem, BatchItem, EventRecord, QuarantinedItem, ScheduleItem, SubmissionItem};
 use crate::stores::due_index;
 use crate::stores::list_cursor::ListCursor;
 use crate::stores::list_page::{FilterKind, ListPage, PageRequest, PageStart};
@@ -35,8 +36,18 @@ pub(super) const INDEX: ShardedIndex =
 
 /// The attributes that the index `listed` holds besides the keys: what lists are filtered by. None of them changes with the state
 /// of an item. A deployed index cannot get others.
-pub const LISTED_ATTRIBUTES: [&str; 7] =
-    ["type", "origin", "subject", "schedule_id", "idempotency_key", "kind", "reason"];
+pub const LISTED_ATTRIBUTES: [&str; 10] = [
+    "type",
+    "origin",
+    "subject",
+    "schedule_id",
+    "idempotency_key",
+    "kind",
+    "reason",
+    "audit_subject",
+    "action",
+    "operator",
+];
 
 /// Times between which listed items are.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,7 +127,35 @@ pub struct QuarantineFilter {
     pub is_open: Option<bool>,
 }
 
+/// A filter of audit entries; the default matches all.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Times of the actions.
+    pub acted: TimeRange,
+    /// Only entries of this action.
+    pub action: Option<OperatorAction>,
+    /// Only entries of this operator, by the name that was given.
+    pub operator: Option<String>,
+}
+
 impl OperatorStore {
+    /// Lists audit entries by the time of the action.
+    pub async fn list_audit(
+        &self,
+        filter: &AuditFilter,
+        start: &PageStart,
+        limit: usize,
+    ) -> Result<ListPage<AuditItem>, AwsError> {
+        let filter_kind = filter_kind(false, filter.action.is_some() || filter.operator.is_some());
+        let request = request(ListKind::Audit, filter.acted, start, limit, filter_kind);
+        let action = filter.action.map(|action| action.as_str().to_owned());
+        let matches = |entry: &IndexEntry| {
+            has_value(entry, Attribute::Action, action.as_ref())
+                && has_value(entry, Attribute::Operator, filter.operator.as_ref())
+        };
+        self.table.list_page(request, matches, AuditItem::from_item).await
+    }
+
     /// Lists recorded events by the time of their receipt.
     pub async fn list_events(
         &self,
@@ -271,4 +310,18 @@ fn has_value<T: FromAttribute + PartialEq>(
 
 fn is_of_provider(entry: &IndexEntry, provider: Option<Provider>) -> bool {
     provider.is_none_or(|provider| entry.place.pk.starts_with(&format!("{}#", provider.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use strum::IntoEnumIterator;
+
+    use super::*;
+
+    #[test]
+    fn the_index_holds_attributes_that_items_have() {
+        for name in LISTED_ATTRIBUTES {
+            assert!(Attribute::iter().any(|attribute| attribute.name() == name), "{name}");
+        }
+    }
 }

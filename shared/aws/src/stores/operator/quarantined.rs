@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inbox_core::audit::AuditEntry;
+use inbox_core::audit::{AuditEntry, AuditSubject};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::DUE_PAGE_ITEMS;
 use inbox_core::quarantine::QuarantineReason;
@@ -96,14 +96,12 @@ impl OperatorStore {
             .only_if(Attribute::ClosedAt.is_missing())
             .set(Attribute::ClosedAt, &by.at)
             .set(Attribute::Resolution, &resolution)
-            .append(Attribute::AuditEntries, by)
             .end_due();
-        let written = self.table.update(update).await?;
-        // The response of an applied attempt may have been lost.
-        Ok(written.unless_own(|item| {
+        let is_own = |item: &_| {
             QuarantinedItem::from_item(item)
                 .is_some_and(|it| it.resolution.is_some() && it.audit_entries.contains(by))
-        }))
+        };
+        self.table.update_audited(update, &AuditSubject::Quarantined(seen.id.clone()), by, is_own).await
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Of two operators who read the same state, one is applied.
 
-use inbox_core::audit::{AuditEntry, message_expiry};
+use inbox_core::audit::{AuditEntry, AuditSubject, message_expiry};
 use inbox_core::event::EventKey;
 use inbox_core::expiry::record_expiry;
 use inbox_core::lifecycle::EventState;
@@ -159,13 +159,8 @@ impl OperatorStore {
         };
         let update = source
             .restrict(event.restart(by.at), by.at)
-            .set_some(Attribute::BulkReplay, bulk_replay.as_ref())
-            .append(Attribute::AuditEntries, by);
-        // The response of an applied attempt may have been lost.
-        let is_own = |item: &_| {
-            EventRecord::from_item(item).is_some_and(|existing| existing.audit_entries.contains(by))
-        };
-        Ok(match self.table.update(update).await?.unless_own(is_own) {
+            .set_some(Attribute::BulkReplay, bulk_replay.as_ref());
+        Ok(match self.update_event(key, update, by).await? {
             WriteOutcome::Applied => ReplayOutcome::Due { replay },
             WriteOutcome::Conflict => ReplayOutcome::Conflict,
         })
@@ -177,17 +172,26 @@ impl OperatorStore {
     /// The expiry never moves to an earlier time: the operator's tool may be configured with a shorter
     /// retention than the functions.
     pub async fn append_audit_entry(&self, key: &EventKey, by: &AuditEntry) -> Result<bool, AwsError> {
-        let append = || Update::without_rev(Key::event(key)).append(Attribute::AuditEntries, by);
         let later = record_expiry(by.at, self.table.retention_days);
-        let extending = append()
+        let extending = Update::without_rev(Key::event(key))
             .only_if(Attribute::ExpiresAt.is_below(&later))
             .only_if(Attribute::QuarantinedAt.is_missing())
             .set(Attribute::ExpiresAt, &later);
-        if self.table.update_if(extending).await? == WriteOutcome::Applied {
+        if self.update_event(key, extending, by).await? == WriteOutcome::Applied {
             return Ok(true);
         }
         // An update cannot set the later of two times, so the second write leaves the expiry as it is.
-        let unchanged = append().only_if(Attribute::DeliveryId.exists());
-        Ok(self.table.update_if(unchanged).await? == WriteOutcome::Applied)
+        let unchanged = Update::without_rev(Key::event(key)).only_if(Attribute::DeliveryId.exists());
+        Ok(self.update_event(key, unchanged, by).await? == WriteOutcome::Applied)
+    }
+
+    async fn update_event(
+        &self,
+        key: &EventKey,
+        update: Update,
+        by: &AuditEntry,
+    ) -> Result<WriteOutcome, AwsError> {
+        let is_own = |item: &_| EventRecord::from_item(item).is_some_and(|it| it.audit_entries.contains(by));
+        self.table.update_audited(update, &AuditSubject::Event(key.clone()), by, is_own).await
     }
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use inbox_core::audit::AuditEntry;
+use inbox_core::audit::{AuditEntry, AuditSubject};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::expiry::parts_expiry;
 use inbox_core::thresholds::Thresholds;
@@ -46,10 +46,9 @@ impl OperatorStore {
             .set(Attribute::DoneAt, &by.at)
             // Later than the records of its last runs: their alerts need its thresholds.
             .set(Attribute::ExpiresAt, &parts_expiry(by.at, self.table.retention_days))
-            .append(Attribute::AuditEntries, by)
             .remove(&[Attribute::PollProblem])
             .end_due();
-        self.table.update_once(update).await
+        self.update_schedule_item(seen, update, by).await
     }
 
     /// Changes a schedule, as it was read, and makes it due: also one that is not polled any more. Conflicts if it was changed
@@ -80,8 +79,18 @@ impl OperatorStore {
             .set(Attribute::ScheduleExpiresAt, &changed.expires_at)
             .remove(&outdated)
             .set_all(thresholds)
-            .append(Attribute::AuditEntries, by)
             .make_due(DueQueue::Poll, by.at);
-        self.table.update_once(update).await
+        self.update_schedule_item(seen, update, by).await
+    }
+
+    async fn update_schedule_item(
+        &self,
+        seen: &ScheduleItem,
+        update: Update,
+        by: &AuditEntry,
+    ) -> Result<WriteOutcome, AwsError> {
+        let subject = AuditSubject::Schedule(seen.schedule.schedule_id.clone());
+        let is_own = |item: &_| ScheduleItem::from_item(item).is_some_and(|it| it.audit_entries.contains(by));
+        self.table.update_audited(update, &subject, by, is_own).await
     }
 }
