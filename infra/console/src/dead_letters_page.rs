@@ -115,6 +115,7 @@ pub(crate) async fn redrive(State(app): State<App>, Form(form): Form<Pairs>) -> 
         ),
         rows,
         back: Some(("/dead-letters".to_owned(), "Dead letters")),
+        is_running: false,
     });
     Ok(Redirect::to(&href("/result", "id", &name)).into_response())
 }

@@ -73,6 +73,8 @@ struct EventsPage {
     params: Params,
     rows: Vec<EventRow>,
     pages: PageLinks,
+    /// Plan of a replay of all events of the filter; only with a time range.
+    replay_all_link: Option<String>,
     /// Fragment that says how many have come since; only on the first page.
     new_link: Option<String>,
     is_filtered: bool,
@@ -96,7 +98,7 @@ struct NewEvents {
 pub(crate) async fn list(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let params = Params::new(query);
     let now = app.now();
-    let filter = filter(&params, now)?;
+    let filter = event_filter(&params, now)?;
     let page = app.stores().operator.list_events(&filter, &page_start(&params)?, PAGE_ITEMS, now).await?;
     let newest = match page.items.first() {
         Some(event) => ListCursor { at: event.received_at, pk: event.key.pk(), sk: event.key.sk() },
@@ -112,6 +114,8 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query<Pairs>) -> 
         tabs: tabs(&own_filters),
         rows: page.items.iter().map(|event| EventRow::new(event, now)).collect(),
         pages: PageLinks::new(PATH, &params, &page),
+        replay_all_link: (!app.facts.is_read_only && own_filters.get("since").is_some())
+            .then(|| own_filters.href("/events/replay-all")),
         new_link,
         is_filtered: own_filters.pairs().next().is_some(),
         params,
@@ -134,12 +138,12 @@ async fn render_new(app: &AppParts, params: &Params) -> Result<String, PageError
     if start == PageStart::Newest {
         return Err(PageError::BadRequest("The address names no event.".to_owned()));
     }
-    let page = app.stores().operator.list_events(&filter(params, now)?, &start, NEW_MAX, now).await?;
+    let page = app.stores().operator.list_events(&event_filter(params, now)?, &start, NEW_MAX, now).await?;
     let plus = if page.items.len() == NEW_MAX { "+" } else { "" };
     render(&NewEvents { count: page.items.len(), plus, link: filters(params).href(PATH) })
 }
 
-fn filter(params: &Params, now: UnixMillis) -> Result<EventFilter, PageError> {
+pub(crate) fn event_filter(params: &Params, now: UnixMillis) -> Result<EventFilter, PageError> {
     Ok(EventFilter {
         received: time_range(params, now)?,
         provider: parse(params, "provider", Provider::from_name)?,

@@ -65,7 +65,7 @@ pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> 
         events,
         button,
         count,
-        plan_id: Uuid::new_v4().simple().to_string().chars().take(PLAN_ID_DIGITS).collect(),
+        plan_id: new_plan_id(),
         operator_name: suggested_name(&app),
     }))
 }
@@ -99,12 +99,18 @@ pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Resu
         summary: format!("{good} of {} are due again.", pluralize(rows.len() as u64, "event", "events")),
         rows,
         back: Some(("/events".to_owned(), "Events")),
+        is_running: false,
     });
     Ok(Redirect::to(&href("/result", "id", &name)).into_response())
 }
 
+/// A random id for a plan.
+pub(crate) fn new_plan_id() -> String {
+    Uuid::new_v4().simple().to_string().chars().take(PLAN_ID_DIGITS).collect()
+}
+
 /// The id of the plan that a form belongs to: that of a bulk replay, which publishes each authorizer's alert once.
-fn plan_id(form: &Params) -> Result<&str, PageError> {
+pub(crate) fn plan_id(form: &Params) -> Result<&str, PageError> {
     let is_id = |text: &&str| text.len() == PLAN_ID_DIGITS && text.bytes().all(|it| it.is_ascii_hexdigit());
     form.get("plan")
         .filter(is_id)

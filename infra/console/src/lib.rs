@@ -13,13 +13,14 @@
 //! | who may ask | `guard`, `session` |
 //! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `quarantine_text` |
 //! | pages that show | `overview`, `event_list`, `event_page`, `tracked_list`, `tracked_page`, `quarantine_page`, `search` |
-//! | acts | `event_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
+//! | acts | `event_replay`, `event_bulk_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
 
 mod app;
 mod assets;
 mod balances;
 mod charts;
 mod dead_letters_page;
+mod event_bulk_replay;
 mod event_list;
 mod event_page;
 mod event_replay;

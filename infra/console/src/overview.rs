@@ -165,22 +165,18 @@ async fn render_flow(app: &AppParts) -> Result<String, PageError> {
         waiting(app, DueQueue::Outbox),
         waiting(app, DueQueue::Poll),
         waiting(app, DueQueue::Quarantine),
-        queue_counts(app, &app.inbox.events_queue_url),
-        queue_counts(app, &app.inbox.dead_letter_queue_url),
+        async { Ok(queue_counts(app, &app.inbox.events_queue_url).await) },
+        async { Ok(queue_counts(app, &app.inbox.dead_letter_queue_url).await) },
     )?;
+    let dead_letters = count_or_error(&dead, |it| it.visible, "given up after five receives");
     let steps = way_steps(&latest.items, &outbox, &queue, now);
     let places = vec![
         polls.step("Polled at Rightfoot", "/batches?state=tracked", ["nothing is tracked", "the next"], now),
         quarantine
             .step("In quarantine", "/quarantine", ["nothing is open", "the oldest"], now)
             .late_if(!quarantine.keys.is_empty()),
-        FlowStep::new(
-            "Dead letters",
-            dead.visible.to_string(),
-            "given up after five receives",
-            "/dead-letters",
-        )
-        .late_if(dead.visible > 0),
+        FlowStep::new("Dead letters", dead_letters.0, dead_letters.1, "/dead-letters")
+            .late_if(dead.is_ok_and(|it| it.visible > 0)),
     ];
     render(&FlowView { steps, places })
 }
@@ -196,13 +192,15 @@ async fn render_latest(app: &AppParts) -> Result<String, PageError> {
 fn way_steps(
     latest: &[EventRecord],
     outbox: &Waiting,
-    queue: &QueueCounts,
+    queue: &Result<QueueCounts, AwsError>,
     now: UnixMillis,
 ) -> Vec<FlowStep> {
     let done = latest.iter().filter(|event| event.lifecycle.state(now) == EventState::Done).count();
     let last = latest
         .first()
         .map_or("none yet".to_owned(), |it| format!("the last one {}", age(it.received_at, now)));
+    let waiting = count_or_error(queue, |it| it.visible, "wait for the worker");
+    let working = count_or_error(queue, |it| it.in_process, "being processed");
     let plus = if latest.len() == LATEST { "+" } else { "" };
     vec![
         FlowStep::new("Received and recorded", format!("{}{plus}", latest.len()), last, "/events"),
@@ -212,13 +210,8 @@ fn way_steps(
             ["nothing waits", "the first is due"],
             now,
         ),
-        FlowStep::new("On the queue", queue.visible.to_string(), "wait for the worker", "/events?state=sent"),
-        FlowStep::new(
-            "In the worker",
-            queue.in_process.to_string(),
-            "being processed",
-            "/events?state=claimed",
-        ),
+        FlowStep::new("On the queue", waiting.0, waiting.1, "/events?state=sent"),
+        FlowStep::new("In the worker", working.0, working.1, "/events?state=claimed"),
         FlowStep::new(
             "Done",
             format!("{done} of {}", latest.len()),
@@ -276,6 +269,18 @@ impl Waiting {
 struct QueueCounts {
     visible: u64,
     in_process: u64,
+}
+
+/// A count and its explanation; a question mark and the error if SQS does not say it.
+fn count_or_error(
+    counts: &Result<QueueCounts, AwsError>,
+    count: impl Fn(&QueueCounts) -> u64,
+    detail: &str,
+) -> (String, String) {
+    match counts {
+        Ok(counts) => (count(counts).to_string(), detail.to_owned()),
+        Err(error) => ("?".to_owned(), error.to_string()),
+    }
 }
 
 async fn queue_counts(app: &AppParts, url: &str) -> Result<QueueCounts, AwsError> {

@@ -93,6 +93,7 @@ pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Resu
         summary: format!("{good} of {} closed.", pluralize(rows.len() as u64, "item is", "items are")),
         rows,
         back: Some(("/quarantine".to_owned(), "Quarantine")),
+        is_running: false,
     });
     Ok(Redirect::to(&href("/result", "id", &name)).into_response())
 }

@@ -19,6 +19,8 @@ pub(crate) struct ActionResult {
     pub(crate) rows: Vec<ResultRow>,
     /// Link back, and its text.
     pub(crate) back: Option<(String, &'static str)>,
+    /// True while the action goes on.
+    pub(crate) is_running: bool,
 }
 
 /// What became of one thing.
@@ -48,6 +50,14 @@ impl Results {
             kept.pop_front();
         }
         name
+    }
+
+    /// Changes a result that is still kept.
+    pub(crate) fn update(&self, name: &str, change: impl FnOnce(&mut ActionResult)) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, result)) = kept.iter_mut().find(|it| it.0 == name) {
+            change(result);
+        }
     }
 
     /// The result of this name; `None` if it is not kept any more.

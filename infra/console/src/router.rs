@@ -11,8 +11,8 @@ use axum::routing::{get, post};
 use crate::app::App;
 use crate::layout::{PageError, show_errors};
 use crate::{
-    assets, dead_letters_page, event_list, event_page, event_replay, guard, overview, quarantine_page,
-    quarantine_replay, result_page, search, send_page, tracked_list, tracked_page,
+    assets, dead_letters_page, event_bulk_replay, event_list, event_page, event_replay, guard, overview,
+    quarantine_page, quarantine_replay, result_page, search, send_page, tracked_list, tracked_page,
 };
 
 /// Largest form: the ids of a bulk act.
@@ -67,6 +67,7 @@ fn reading_routes() -> Router<App> {
         .route("/send", get(send_page::show))
         .route("/search", get(search::search))
         .route("/result", get(result_page::show))
+        .route("/result/live", get(result_page::show_live))
         .route("/icon.svg", get(icon))
 }
 
@@ -74,6 +75,7 @@ fn reading_routes() -> Router<App> {
 fn acting_routes() -> Router<App> {
     Router::new()
         .route("/events/replay", get(event_replay::plan).post(event_replay::act))
+        .route("/events/replay-all", get(event_bulk_replay::plan).post(event_bulk_replay::act))
         .route("/batches/track", get(tracked_list::plan_tracking).post(tracked_list::track))
         .route("/quarantine/replay", get(quarantine_replay::plan).post(quarantine_replay::act))
         // Looking hides messages for a moment, and counts as a receive.

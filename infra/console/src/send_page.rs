@@ -141,5 +141,11 @@ fn describe(delivery: &TestDelivery, sent: SentDelivery) -> ActionResult {
         outcome: "the event of the delivery".to_owned(),
         is_good: good > 0,
     }));
-    ActionResult { title: format!("Test delivery as {}", delivery.provider.as_str()), summary, rows, back }
+    ActionResult {
+        title: format!("Test delivery as {}", delivery.provider.as_str()),
+        summary,
+        rows,
+        back,
+        is_running: false,
+    }
 }

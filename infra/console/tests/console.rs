@@ -1,6 +1,6 @@
 //! Tests of the console as a browser sees it: requests over HTTP to a console of the embedded stack, and parsed pages.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test's own code")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's own code")]
 
 #[path = "console/acts.rs"]
 mod acts;

@@ -169,10 +169,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         serving.extend(listener.serve_programs(|_| simulator.routes()));
         serving.push(simulator.run_every(rightfoot_only::TICK_PAUSE));
     }
-    let local = inboxctl::LocalInbox { aws_url: &aws_url, http_url: &http_url, has_worker: options.worker };
-    let console = console::serve(options.console_port, local).await.context("--console-port")?;
-    serving.push(console.task);
-    println!("Console                    {}", console.url);
+    serving.push(console::serve(&options, &aws_url, &http_url).await.context("--console-port")?);
     if let Some(warning) = bind_warning(options.bind) {
         eprintln!("{warning}");
     }

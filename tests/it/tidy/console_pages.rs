@@ -38,7 +38,14 @@ fn templates_escape_everything_but_the_consoles_own_style_sheet_and_script() {
     let names: Vec<_> = marked.iter().filter_map(|line| line.split("HtmlSafe for ").nth(1)).collect();
     assert_eq!(
         names,
-        ["EventStatusView {}", "Rendered {}", "Prose {}", "TimeTag {}", "TrackedStatusView {}"]
+        [
+            "EventStatusView {}",
+            "Rendered {}",
+            "Prose {}",
+            "ResultBody {}",
+            "TimeTag {}",
+            "TrackedStatusView {}",
+        ]
     );
 }
 

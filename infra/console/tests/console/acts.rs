@@ -97,6 +97,60 @@ async fn several_events_are_replayed_at_once_and_each_has_its_outcome() {
 }
 
 #[tokio::test]
+async fn all_events_of_a_filter_are_replayed_once_with_progress() {
+    let browser = Browser::new().await;
+    let world = &browser.world;
+    for n in 1..=60 {
+        world.deliver_fynapse(extract_body(&format!("e-{n:02}"))).await;
+        if n > 1 {
+            world.mark_done(&format!("fynapse/event/e-{n:02}")).await;
+        }
+    }
+    world.advance(std::time::Duration::from_secs(1));
+    // Without a time range, nothing is offered.
+    assert_eq!(browser.open("/events?provider=fynapse").await.texts("main a.button"), [""; 0]);
+    assert_eq!(browser.get("/events/replay-all?provider=fynapse").await.status, StatusCode::BAD_REQUEST);
+    let list = browser.open("/events?since=1h&provider=fynapse&state=done").await;
+    let plan = list.attributes("main a.button", "href");
+    assert_eq!(plan, ["/events/replay-all?since=1h&provider=fynapse&state=done"]);
+    let plan = browser.open(&plan[0]).await;
+    assert_eq!(plan.texts("form[method=post] button"), ["Replay 59 events"]);
+    assert_eq!(plan.texts("ul li").last().unwrap(), "and 49 more");
+    let facts = plan.texts("dl.facts dt").into_iter().zip(plan.texts("dl.facts dd")).collect::<Vec<_>>();
+    let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert!(
+        facts.contains(&fact("left out: sent", "1")) && facts.contains(&fact("balance.extracted", "59")),
+        "{facts:?}"
+    );
+    // An event that comes after the plan is not part of it.
+    world.advance(std::time::Duration::from_secs(1));
+    world.deliver_fynapse(extract_body("late")).await;
+    world.mark_done("fynapse/event/late").await;
+    let (names, values) = (
+        plan.attributes("form.fields input[type=hidden]", "name"),
+        plan.attributes("form.fields input[type=hidden]", "value"),
+    );
+    let mut form: Vec<_> = names.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect();
+    assert_eq!(browser.post("/events/replay-all", &form).await.status, StatusCode::BAD_REQUEST, "no reason");
+    form.extend([("by", "ada"), ("why", "rule was wrong")]);
+    for round in 0..2 {
+        let result = browser.act("/events/replay-all", &form).await;
+        if let Some(live) = result.attributes("[data-live]", "data-live").first() {
+            while !browser.open(live).await.text.contains("the relay sends them") {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
+        assert_eq!(
+            audit(world, "fynapse/event/e-60").await,
+            [entry("replay", "rule was wrong")],
+            "round {round}"
+        );
+    }
+    assert_eq!(audit(world, "fynapse/event/e-01").await, []);
+    assert_eq!(audit(world, "fynapse/event/late").await, []);
+}
+
+#[tokio::test]
 async fn a_wrong_clock_stops_every_act() {
     let host =
         TestHost { clock_error: Some("this machine's clock is wrong".to_owned()), ..TestHost::default() };

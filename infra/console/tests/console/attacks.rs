@@ -344,6 +344,7 @@ async fn a_read_only_console_has_no_route_that_acts() {
     browser.world.mark_done("fynapse/event/e-1").await;
     for path in [
         "/events/replay",
+        "/events/replay-all",
         "/quarantine/replay",
         "/dead-letters/look",
         "/dead-letters/redrive",

@@ -44,12 +44,12 @@ async fn a_revealed_payload_is_text_as_received_and_runs_nothing() {
     let page = browser.post("/event/payload", &[("id", "fynapse/event/e-1")]).await;
     assert_eq!(page.status, StatusCode::OK);
     let revealed = page.attributes("pre", "aria-label");
-    assert_eq!(revealed, ["Payload, indented", "Payload, as received"]);
+    assert_eq!(revealed, ["Payload, as received", "Payload, indented"]);
     let raw = scraper::Html::parse_document(&page.text);
     let pre = scraper::Selector::parse("pre").unwrap();
     let shown: Vec<String> = raw.select(&pre).map(|pre| pre.text().collect()).collect();
-    assert_eq!(shown[1], body, "every byte, in its place");
-    assert!(shown[0].contains("\n  \"n\": 1.10000000000000000001\n"), "numbers are never printed anew");
+    assert_eq!(shown[0], body, "every byte, in its place");
+    assert!(shown[1].contains("\n  \"n\": 1.10000000000000000001\n"), "numbers are never printed anew");
     assert!(!page.text.contains(SCRIPT), "it is escaped");
     // The page's only script is its own.
     assert_eq!(page.texts("script").len(), 1);
