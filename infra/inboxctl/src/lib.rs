@@ -46,7 +46,7 @@ pub async fn run() -> ExitCode {
         Err(exit_code) => return exit_code,
     };
     match command {
-        CliCommand::Inbox(command) => run_command(global, command).await,
+        CliCommand::Inbox(command) => run_command(global, *command).await,
         CliCommand::Completions(args) => print_bytes(Ok(args.script(cli::describe())), global.json),
         CliCommand::Man(args) => print_bytes(args.run(cli::describe()), global.json),
     }

@@ -111,8 +111,8 @@ struct ServeArgs {
     /// Seconds from tracking a batch until it is overdue [default: 600; with --rightfoot-api 86400].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_deadline_secs: Option<u64>,
-    /// Post each event of the bus to this URL, as an EventBridge API destination does, and print the answers. It is retried
-    /// up to 10 times, for up to 10 minutes.
+    /// Post each event of the bus to this URL, as an EventBridge API destination does, and print the answers. A failed post
+    /// is repeated up to 10 times within 10 minutes.
     #[arg(long, value_name = "URL")]
     forward_to: Option<DestinationUrl>,
     /// Form of the log lines on stderr [default: text on a terminal, otherwise json].

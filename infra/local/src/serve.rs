@@ -288,7 +288,8 @@ fn startup_message(
     let webhook_url = format!("{http_url}/webhooks/rightfoot/{}", stack.mint_url_token(&"demo".parse()?)?);
     let storage_note = match &options.data_dir {
         Some(dir) => format!(
-            "The tables are kept in {}; --fresh deletes them first. The queues are in memory: {due_again} unfinished event(s) of earlier runs are due again.",
+            "The tables are kept in {}; --fresh deletes them first. The queues are in\n\
+             memory: {due_again} unfinished event(s) of earlier runs are due again.",
             dir.display()
         ),
         None => "All data is in memory and lost on exit.".to_owned(),
@@ -308,12 +309,18 @@ fn startup_message(
     Ok(format!(
         r#"Fynapse's endpointUrl      {http_url}/webhooks/fynapse
 Rightfoot's webhook_url    {webhook_url}
-AWS endpoint               {aws_url}   (tables {INBOX_TABLE}, {BALANCES_TABLE}; queues {EVENTS_QUEUE}, {DEAD_LETTER_QUEUE}, {BUS_QUEUE}; bus {EVENT_BUS}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY_SECRET}, {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke)
-Rightfoot's API            {rightfoot_url}   ({rightfoot_note})
+AWS endpoint               {aws_url}
+                           tables {INBOX_TABLE}, {BALANCES_TABLE}; bus {EVENT_BUS};
+                           queues {EVENTS_QUEUE}, {DEAD_LETTER_QUEUE}, {BUS_QUEUE};
+                           secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY_SECRET},
+                           {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke
+Rightfoot's API            {rightfoot_url}
+{rightfoot_note}
 {worker_note}
 {forward_note}{schedules_note}{storage_note}
 
-Deliver an event (the same again is a duplicate; another event_id or batch_id makes another event):
+Deliver an event. The same again is a duplicate; another event_id or batch_id
+makes another event:
 
   t=$(date +%s); body='{{"event_id":"a3efc743-ac6c-463b-aa19-4dd9c45b5b96","event_type":"balance.extracted","metadata":{{}},"event_timestamp":"2026-01-02T03:04:05Z","data":{{"amount":150.00}}}}'
   v1=$(printf %s "$t.$body" | openssl dgst -sha256 -hmac '{secret}' -r | cut -d' ' -f1)
@@ -321,7 +328,8 @@ Deliver an event (the same again is a duplicate; another event_id or batch_id ma
 
   curl -s {webhook_url} -H 'content-type: application/json' -d '{{"event_uuid":"f47ac10b-58cc-4372-a567-0e02b2c3d479","type":"BALANCE_BATCH_COMPLETED","batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83"}}'
 
-Submit a batch (the same submission_id again returns the same batch; another one submits a new batch):
+Submit a batch. The same submission_id again returns the same batch; another one
+submits a new batch:
 
   curl -s {aws_url}/2015-03-31/functions/rightfoot-requests/invocations -d '{{"action":"submit_batch","submission_id":"payroll-1","authorizers":[{{"authorizer_unique_id":"user-1","first_name":"Jane","last_name":"Doe","phone_number":"5551234567","ssn":"078051120","account_number":"000123456789","routing_number":"021000021"}}]}}'
 
@@ -332,23 +340,27 @@ Submit a batch (the same submission_id again returns the same batch; another one
 /// Describes Rightfoot's API and the intervals of the polls.
 fn describe_rightfoot_api(options: &ServeOptions) -> String {
     let PollTiming { first, interval, grace, deadline } = options.poll_timing;
-    let polled = format!(
-        "polled after {} s, every {} to {} s, alerts {} s after completion, overdue after {} s",
-        first.as_secs(),
-        interval.as_secs(),
-        // The pause grows up to this factor (`POLL_INTERVAL_MAX_FACTOR`).
-        interval.as_secs() * 3,
-        grace.as_secs(),
-        deadline.as_secs()
-    );
-    match options.rightfoot_api {
-        RightfootApi::External(_) => polled,
-        RightfootApi::Simulated { lost_webhooks_pct, .. } => format!(
-            "simulated: a batch takes {} s, a day of a schedule {} s, {lost_webhooks_pct} % of the webhooks are lost; {polled}",
-            PROCESSING.as_secs(),
-            SCHEDULE_DAY.as_secs()
-        ),
-    }
+    // The pause grows up to this factor (`POLL_INTERVAL_MAX_FACTOR`).
+    let longest_pause = interval.as_secs() * 3;
+    let polled = [
+        format!("polled after {} s, every {} to {longest_pause} s;", first.as_secs(), interval.as_secs()),
+        format!("overdue after {} s; alerts are searched for", deadline.as_secs()),
+        format!("{} s after completion", grace.as_secs()),
+    ];
+    let simulated = match options.rightfoot_api {
+        RightfootApi::External(_) => Vec::new(),
+        RightfootApi::Simulated { lost_webhooks_pct, .. } => vec![
+            format!(
+                "simulated: a batch takes {} s, a day {} s;",
+                PROCESSING.as_secs(),
+                SCHEDULE_DAY.as_secs()
+            ),
+            format!("{lost_webhooks_pct} % of its webhooks are lost;"),
+        ],
+    };
+    // Under the URL.
+    let lines = simulated.into_iter().chain(polled).map(|line| format!("{:27}{line}", ""));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@ use anstyle::{AnsiColor, Style};
 
 /// Heading of the columns that hold a state.
 const STATE_HEADING: &str = "STATE";
+/// Name of the field that holds a state.
+const STATE_FIELD: &str = "state";
 
-/// Paints the headings of tables, and the states in their columns.
+/// Paints the headings of tables, the states in their columns, and the state among fields.
 ///
 /// A sender may have chosen any other text, so a colour depends only on the column and on a known word in it.
 pub(crate) fn paint_states(text: &str) -> String {
@@ -20,8 +22,8 @@ pub(crate) fn paint_states(text: &str) -> String {
             state_column = column_of(line, STATE_HEADING);
             painted += &paint(Style::new().bold(), line);
         } else {
-            painted +=
-                &state_column.and_then(|column| paint_word_at(line, column)).unwrap_or(line.to_owned());
+            let cell = state_column.or_else(|| column_of_field(line));
+            painted += &cell.and_then(|column| paint_word_at(line, column)).unwrap_or(line.to_owned());
         }
     }
     painted
@@ -56,7 +58,8 @@ pub(crate) fn paint(style: Style, text: &str) -> String {
     format!("{style}{shown}{style:#}{end}")
 }
 
-fn style_of_state(state: &str) -> Option<Style> {
+/// Style of a state; `None` for one in which there is nothing to do, and for any other word.
+pub(crate) fn style_of_state(state: &str) -> Option<Style> {
     match state {
         "done" | "settled" => Some(good()),
         "recorded" | "waiting" | "unknown" => Some(doubtful()),
@@ -76,6 +79,13 @@ fn is_header(line: &str) -> bool {
 fn column_of(header: &str, heading: &str) -> Option<usize> {
     // The words of the headings are ASCII.
     header.find(heading)
+}
+
+/// Position of the state in a line of name and value, in characters.
+fn column_of_field(line: &str) -> Option<usize> {
+    let value = line.strip_prefix(STATE_FIELD).filter(|value| value.starts_with("  "))?;
+    let padding = value.len() - value.trim_start().len();
+    Some(STATE_FIELD.len() + padding)
 }
 
 /// Paints the word at a position, in characters, if it is a known state at the beginning of a cell.
@@ -110,6 +120,13 @@ mod tests {
         let painted = paint_states("EVENT  STATE\ne-1    waiting (not_ready)\n");
         let yellow = doubtful();
         assert!(painted.ends_with(&format!("e-1    {yellow}waiting{yellow:#} (not_ready)\n")), "{painted:?}");
+    }
+
+    #[test]
+    fn the_state_among_fields_is_painted() {
+        let green = good();
+        let painted = paint_states("event   e-1\nstate   done\nstated  done\nstate done\n");
+        assert_eq!(painted, format!("event   e-1\nstate   {green}done{green:#}\nstated  done\nstate done\n"));
     }
 
     #[test]

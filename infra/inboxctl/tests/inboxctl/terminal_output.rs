@@ -84,6 +84,7 @@ async fn control_characters_from_senders_are_escaped() {
 async fn colours_are_for_terminals_and_never_in_json() {
     let harness = CliHarness::new().await;
     harness.world.deliver_fynapse(r#"{"event_id":"e-1","event_type":"t","data":{}}"#).await;
+    harness.world.run_worker().await;
     let run = async |words: &str, env: &[(&str, &str)]| {
         let env = [&[("AWS_ENDPOINT_URL", harness.aws_url.as_str())], env].concat();
         let ran = harness.run_with_env(words, &env).await;
@@ -93,6 +94,8 @@ async fn colours_are_for_terminals_and_never_in_json() {
     for (words, painted) in [
         ("doctor", "\u{1b}[32mok\u{1b}[0m"),
         ("events list", "\u{1b}[1mEVENT"),
+        ("events show e-1", "    \u{1b}[32mdone\u{1b}[0m\n"),
+        ("timeline e-1", "fynapse/event/e-1: \u{1b}[32mdone\u{1b}[0m "),
         ("--table nowhere due", "\u{1b}[1m\u{1b}[31merror:\u{1b}[0m dynamodb"),
     ] {
         assert!(run(words, &forced).await.contains(painted), "{words}");
