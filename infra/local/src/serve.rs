@@ -173,8 +173,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     if let Some(warning) = bind_warning(options.bind) {
         eprintln!("{warning}");
     }
-    print!("{}", startup_message(&options, &stack, [&http_url, &aws_url, &rightfoot_url], due_again)?);
-    println!("ready");
+    println!("{}ready", startup_message(&options, &stack, [&http_url, &aws_url, &rightfoot_url], due_again)?);
     wait_for_shutdown().await?;
     for task in serving {
         task.abort();
