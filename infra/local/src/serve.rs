@@ -137,22 +137,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     if let Some(dir) = options.data_dir.as_deref().filter(|_| options.fresh) {
         delete_tables(dir)?;
     }
-    let stack = Stack::start(stack::StackOptions {
-        database_file: options.data_dir.as_deref().map(|dir| dir.join(DATABASE_FILE)),
-        fynapse_secrets: options.fynapse_secrets.clone(),
-        rightfoot_url_key: options.rightfoot_url_key.clone(),
-        rightfoot_allow_list: options.rightfoot_allow_list.clone(),
-        rightfoot_client: rightfoot_client(&rightfoot_url)
-            .with_context(|| format!("--rightfoot-api {}", redact_userinfo(&rightfoot_url)))?,
-        rightfoot_api_key: options.rightfoot_api_key.clone(),
-        poll_timing: options.poll_timing,
-        webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),
-        verify_alerts: true,
-        untracked_alerts: UntrackedAlertPolicy::default(),
-        visibility_timeout: Duration::from_secs(VISIBILITY_SECS),
-        clock: Clock::system(),
-    })
-    .await?;
+    let stack = Stack::start(stack_options(&options, &http_url, &rightfoot_url)?).await?;
     let due_again = stack.make_unfinished_due().await?;
     let destination = options.forward_to.clone().map(|url| ApiDestination::new(url, RetryPolicy::default()));
     let mut serving =
@@ -180,6 +165,30 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     }
     eprintln!("stopped");
     Ok(())
+}
+
+/// The options of the stack that is served at these URLs.
+fn stack_options(
+    options: &ServeOptions,
+    http_url: &str,
+    rightfoot_url: &str,
+) -> anyhow::Result<stack::StackOptions> {
+    let rightfoot_client = rightfoot_client(rightfoot_url)
+        .with_context(|| format!("--rightfoot-api {}", redact_userinfo(rightfoot_url)))?;
+    Ok(stack::StackOptions {
+        database_file: options.data_dir.as_deref().map(|dir| dir.join(DATABASE_FILE)),
+        fynapse_secrets: options.fynapse_secrets.clone(),
+        rightfoot_url_key: options.rightfoot_url_key.clone(),
+        rightfoot_allow_list: options.rightfoot_allow_list.clone(),
+        rightfoot_client,
+        rightfoot_api_key: options.rightfoot_api_key.clone(),
+        poll_timing: options.poll_timing,
+        webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.to_owned()),
+        verify_alerts: true,
+        untracked_alerts: UntrackedAlertPolicy::default(),
+        visibility_timeout: Duration::from_secs(VISIBILITY_SECS),
+        clock: Clock::system(),
+    })
 }
 
 fn check_secrets(options: &ServeOptions) -> anyhow::Result<()> {
