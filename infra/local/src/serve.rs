@@ -19,7 +19,7 @@ use inbox_core::poll::PollTiming;
 use inbox_core::secret_keys::{KeyCodec, Keys};
 use tokio::net::TcpListener;
 
-use crate::api_destination::{ApiDestination, DestinationUrl, RetryPolicy};
+use crate::api_destination::{ApiDestination, CustomHeader, DestinationUrl, RetryPolicy};
 use crate::lambda_api::aws_endpoint;
 use crate::stack::{
     self, BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
@@ -75,6 +75,8 @@ pub struct ServeOptions {
     pub run_schedules: bool,
     /// Endpoint to which every event of the bus is posted.
     pub forward_to: Option<DestinationUrl>,
+    /// Headers of these requests, beside EventBridge's own.
+    pub forward_headers: Vec<CustomHeader>,
     /// Form of the log lines.
     pub log_format: LogFormat,
     /// Amount of log lines.
@@ -146,9 +148,8 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     })
     .await?;
     let due_again = stack.make_unfinished_due().await?;
-    let destination = options.forward_to.clone().map(|url| ApiDestination::new(url, RetryPolicy::default()));
     let mut serving = vec![
-        bus_events::spawn(stack.connector.emulator().subscribe_to_buses(), destination.transpose()?),
+        bus_events::spawn(stack.connector.emulator().subscribe_to_buses(), api_destination(&options)?),
         stack::spawn_server(http, stack.webhook_routes()),
         stack::spawn_server(aws, aws_endpoint(&stack, aws_url.clone())),
     ];
@@ -170,6 +171,14 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     }
     eprintln!("stopped");
     Ok(())
+}
+
+/// Destination of the events of the bus, if they are forwarded.
+fn api_destination(options: &ServeOptions) -> anyhow::Result<Option<ApiDestination>> {
+    let create = |url: &DestinationUrl| {
+        ApiDestination::new(url.clone(), &options.forward_headers, RetryPolicy::default())
+    };
+    options.forward_to.as_ref().map(create).transpose()
 }
 
 fn check_secrets(options: &ServeOptions) -> anyhow::Result<()> {
