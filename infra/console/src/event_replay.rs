@@ -75,10 +75,11 @@ pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Resu
     let form = Params::new(form);
     let (keys, plan_id) = (keys(&form)?, plan_id(&form)?);
     let operator = operator(&app, &form)?;
+    let plan = app.stores().operator.plan_bulk_replay_of(plan_id, &keys, app.now()).await?;
     let mut rows = Vec::new();
     for key in &keys {
         let by = operator.audit_entry(OperatorAction::Replay, app.now());
-        let outcome = match app.stores().operator.replay_in_bulk(key, plan_id, &by).await {
+        let outcome = match app.stores().operator.replay_in_bulk(key, &plan.bulk, &by).await {
             Ok(outcome) => outcome_text(&outcome, app.now()),
             // One failure does not keep the others from being replayed.
             Err(error) => (false, error.to_string()),

@@ -20,7 +20,7 @@ use inbox_core::local_hosts::is_loopback;
 use inbox_core::poll::PollTiming;
 use inbox_core::secret_keys::{KeyCodec, Keys};
 
-use crate::api_destination::{ApiDestination, DestinationUrl, RetryPolicy};
+use crate::api_destination::{ApiDestination, CustomHeader, DestinationUrl, RetryPolicy};
 use crate::lambda_api::aws_endpoint;
 use crate::stack::{
     self, BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
@@ -83,6 +83,8 @@ pub struct ServeOptions {
     pub console_port: Option<u16>,
     /// Endpoint to which every event of the bus is posted.
     pub forward_to: Option<DestinationUrl>,
+    /// Headers of these requests, beside EventBridge's own.
+    pub forward_headers: Vec<CustomHeader>,
     /// Form of the log lines.
     pub log_format: LogFormat,
     /// Amount of log lines.
@@ -139,9 +141,8 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     }
     let stack = Stack::start(stack_options(&options, &http_url, &rightfoot_url)?).await?;
     let due_again = stack.make_unfinished_due().await?;
-    let destination = options.forward_to.clone().map(|url| ApiDestination::new(url, RetryPolicy::default()));
-    let mut serving =
-        vec![bus_events::spawn(stack.connector.emulator().subscribe_to_buses(), destination.transpose()?)];
+    let subscription = stack.connector.emulator().subscribe_to_buses();
+    let mut serving = vec![bus_events::spawn(subscription, api_destination(&options)?)];
     serving.extend(http.serve(&stack.webhook_routes()));
     serving.extend(aws.serve_programs(|url| aws_endpoint(&stack, url)));
     if options.run_schedules {
@@ -189,6 +190,14 @@ fn stack_options(
         visibility_timeout: Duration::from_secs(VISIBILITY_SECS),
         clock: Clock::system(),
     })
+}
+
+/// Destination of the events of the bus, if they are forwarded.
+fn api_destination(options: &ServeOptions) -> anyhow::Result<Option<ApiDestination>> {
+    let create = |url: &DestinationUrl| {
+        ApiDestination::new(url.clone(), &options.forward_headers, RetryPolicy::default())
+    };
+    options.forward_to.as_ref().map(create).transpose()
 }
 
 fn check_secrets(options: &ServeOptions) -> anyhow::Result<()> {
