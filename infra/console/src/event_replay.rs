@@ -15,7 +15,7 @@ use crate::app::{App, AppParts};
 use crate::event_text::{bus_event_type, state_class};
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
-use crate::operator_form::{operator, suggested_name};
+use crate::operator_form::operator;
 use crate::prose::Prose;
 use crate::results::{ActionResult, ResultRow};
 use crate::time_text::{TimeTag, pluralize, with_age};
@@ -69,7 +69,7 @@ pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> 
         button,
         count,
         plan_id,
-        operator_name: suggested_name(&app),
+        operator_name: app.operator_name(),
     }))
 }
 
