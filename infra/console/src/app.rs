@@ -1,6 +1,6 @@
 //! State of the console that every request shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use inbox_aws::clock::Clock;
 use inbox_aws::stores::Stores;
@@ -64,6 +64,8 @@ pub(crate) struct AppParts {
     pub(crate) port: u16,
     pub(crate) results: Results,
     pub(crate) snapshots: Snapshots,
+    /// Name of the last operator, which forms suggest.
+    operator_name: Mutex<Option<String>>,
 }
 
 impl std::ops::Deref for App {
@@ -76,6 +78,7 @@ impl std::ops::Deref for App {
 
 impl App {
     pub(crate) fn new(inbox: Inbox, facts: StackFacts, host: Arc<dyn Host>, port: u16) -> Self {
+        let operator_name = Mutex::new(facts.operator_name.clone());
         Self(Arc::new(AppParts {
             inbox,
             facts,
@@ -84,6 +87,7 @@ impl App {
             port,
             results: Results::default(),
             snapshots: Snapshots::default(),
+            operator_name,
         }))
     }
 }
@@ -95,5 +99,15 @@ impl AppParts {
 
     pub(crate) fn now(&self) -> UnixMillis {
         self.inbox.clock.now()
+    }
+
+    /// Name for the audit trail that forms suggest: the last one that was given.
+    pub(crate) fn operator_name(&self) -> String {
+        self.operator_name.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
+
+    /// Remembers the name of an operator, for the next form.
+    pub(crate) fn remember_operator(&self, name: &str) {
+        *self.operator_name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
     }
 }

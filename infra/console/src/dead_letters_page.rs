@@ -14,7 +14,7 @@ use crate::app::{App, AppParts};
 use crate::event_text::state_class;
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
-use crate::operator_form::{operator, suggested_name};
+use crate::operator_form::operator;
 use crate::results::{ActionResult, ResultRow};
 use crate::time_text::{TimeTag, pluralize, size};
 
@@ -134,7 +134,7 @@ fn page(app: &AppParts, rows: Option<Vec<MessageRow>>, note: String) -> DeadLett
         layout: Layout::new(app, Section::DeadLetters, "Dead letters"),
         rows,
         note,
-        operator_name: suggested_name(app),
+        operator_name: app.operator_name(),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::event_replay::{new_plan_id, plan_id};
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
 use crate::list_params::time_range;
-use crate::operator_form::{operator, suggested_name};
+use crate::operator_form::operator;
 use crate::results::{ActionResult, ResultRow};
 use crate::time_text::{TimeTag, pluralize};
 
@@ -60,7 +60,7 @@ pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> 
         button,
         limit: EVENTS_MAX,
         plan_id,
-        operator_name: suggested_name(&app),
+        operator_name: app.operator_name(),
         plan,
     }))
 }

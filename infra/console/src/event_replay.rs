@@ -15,7 +15,7 @@ use crate::app::{App, AppParts};
 use crate::event_text::{bus_event_type, state_class};
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
-use crate::operator_form::{operator, suggested_name};
+use crate::operator_form::operator;
 use crate::prose::Prose;
 use crate::results::{ActionResult, ResultRow};
 use crate::time_text::{TimeTag, pluralize, with_age};
@@ -53,9 +53,12 @@ struct ReplayPage {
 
 /// `GET /events/replay?id=…&id=…`
 pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
+    let (keys, plan_id) = (keys(&Params::new(query))?, new_plan_id());
+    // All of them get one number, which is new to each.
+    let replay = app.stores().operator.plan_bulk_replay_of(&plan_id, &keys, app.now()).await?.bulk.replay;
     let mut events = Vec::new();
-    for key in keys(&Params::new(query))? {
-        events.push(plan_one(&app, &key).await?);
+    for key in &keys {
+        events.push(plan_one(&app, key, replay).await?);
     }
     let count = events.iter().filter(|event| event.is_replayed).count();
     let button = format!("Replay {}", pluralize(count as u64, "event", "events"));
@@ -65,8 +68,8 @@ pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> 
         events,
         button,
         count,
-        plan_id: new_plan_id(),
-        operator_name: suggested_name(&app),
+        plan_id,
+        operator_name: app.operator_name(),
     }))
 }
 
@@ -135,15 +138,14 @@ fn keys(params: &Params) -> Result<Vec<EventKey>, PageError> {
     }
 }
 
-async fn plan_one(app: &AppParts, key: &EventKey) -> Result<PlannedEvent, PageError> {
+async fn plan_one(app: &AppParts, key: &EventKey, replay: u64) -> Result<PlannedEvent, PageError> {
     let (id, now) = (key.event_id(), app.now());
     let event = app.stores().operator.event(key).await?;
     let state = event.as_ref().map(|event| event.lifecycle.state(now));
     let effect = match (&event, state) {
         (Some(event), Some(EventState::Done)) => format!(
-            "{} is published again, as replay {}. Consumers that deduplicate by id and replay act again.",
-            bus_event_type(event),
-            event.replay + 1
+            "{} is published again, as replay {replay}. Consumers that deduplicate by id and replay act again.",
+            bus_event_type(event)
         ),
         (_, state) => format!("Nothing: {}.", why_not(state)),
     };

@@ -25,13 +25,10 @@ pub(crate) fn operator(app: &AppParts, form: &Params) -> Result<Operator, PageEr
         }
         Ok(text.to_owned())
     };
-    Ok(Operator {
+    let operator = Operator {
         name: field(NAME, "Give your name: it goes into the audit trail.")?,
         reason: field(REASON, "Give a reason: it goes into the audit trail.")?,
-    })
-}
-
-/// The name that a form suggests.
-pub(crate) fn suggested_name(app: &AppParts) -> String {
-    app.facts.operator_name.clone().unwrap_or_default()
+    };
+    app.remember_operator(&operator.name);
+    Ok(operator)
 }

@@ -196,14 +196,11 @@ fn way_steps(
     now: UnixMillis,
 ) -> Vec<FlowStep> {
     let done = latest.iter().filter(|event| event.lifecycle.state(now) == EventState::Done).count();
-    let last = latest
-        .first()
-        .map_or("none yet".to_owned(), |it| format!("the last one {}", age(it.received_at, now)));
+    let last = latest.first().map_or("none".to_owned(), |it| age(it.received_at, now));
     let waiting = count_or_error(queue, |it| it.visible, "wait for the worker");
     let working = count_or_error(queue, |it| it.in_process, "being processed");
-    let plus = if latest.len() == LATEST { "+" } else { "" };
     vec![
-        FlowStep::new("Received and recorded", format!("{}{plus}", latest.len()), last, "/events"),
+        FlowStep::new("Received and recorded", last, "the last event", "/events"),
         outbox.step(
             "Wait for the relay",
             "/events?state=recorded",

@@ -15,7 +15,7 @@ use inbox_core::time::UnixMillis;
 use crate::app::{App, AppParts};
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
-use crate::operator_form::{operator, suggested_name};
+use crate::operator_form::operator;
 use crate::quarantine_page::ItemRow;
 use crate::results::{ActionResult, ResultRow};
 use crate::time_text::{pluralize, with_age};
@@ -64,7 +64,7 @@ pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> 
         }),
         items,
         button,
-        operator_name: suggested_name(&app),
+        operator_name: app.operator_name(),
     }))
 }
 

@@ -154,7 +154,18 @@ const stories = {
     await page.waitForFunction(() => document.querySelector("#connection").textContent === "paused");
     await page.click("#pause");
     await page.waitForFunction(() => document.querySelector("#connection").textContent === "live");
-    return [page];
+    // A forgotten tab stops asking.
+    const forgotten = await system.open();
+    await forgotten.clock.install();
+    await forgotten.show("/");
+    await forgotten.clock.fastForward("16:00");
+    await forgotten.clock.runFor(6_000);
+    const asked = [];
+    forgotten.on("request", (request) => asked.push(request.url()));
+    await forgotten.clock.runFor(30_000);
+    assert.equal(await forgotten.locator("#connection").textContent(), "paused: unused for 15 minutes");
+    assert.deepEqual(asked, []);
+    return [page, forgotten];
   },
 
   async "the keyboard alone finds, chooses and opens an event"(system) {

@@ -50,15 +50,19 @@ async fn a_replay_says_what_will_happen_asks_for_a_reason_and_shows_the_event() 
         assert_eq!(browser.post("/events/replay", &form).await.status, StatusCode::BAD_REQUEST, "{form:?}");
     }
     assert_eq!(audit(world, "fynapse/event/e-1").await, []);
-    let form = [("id", "fynapse/event/e-1"), PLAN, ("by", "ada"), ("why", "rule was wrong")];
+    let form = [("id", "fynapse/event/e-1"), PLAN, ("by", "grace"), ("why", "rule was wrong")];
     let page = browser.act("/events/replay", &form).await;
     assert_eq!(page.texts("h1"), ["Event fynapse/event/e-1"]);
     assert_eq!(page.texts(".notice"), ["It is due again: the relay sends it. This page follows it."]);
-    assert_eq!(page.texts("ol.timeline strong").last().unwrap(), "— replay by ada: rule was wrong");
-    assert_eq!(audit(world, "fynapse/event/e-1").await, [entry("replay", "rule was wrong")]);
+    assert_eq!(page.texts("ol.timeline strong").last().unwrap(), "— replay by grace: rule was wrong");
+    let given = ("replay".to_owned(), "grace".to_owned(), "rule was wrong".to_owned());
+    assert_eq!(audit(world, "fynapse/event/e-1").await, [given]);
     world.run_relay().await;
     world.run_worker().await;
     assert_eq!(world.drain_bus_ids().await, ["fynapse/event/e-1"], "the replay reached the bus");
+    // The next form suggests the name that was given.
+    let next = browser.open("/events/replay?id=fynapse/event/e-1").await;
+    assert_eq!(next.attributes("input[name=by]", "value"), ["grace"]);
     // The same form sent again, by a second click or a reload, does nothing.
     browser.act("/events/replay", &form).await;
     assert_eq!(audit(world, "fynapse/event/e-1").await.len(), 1);
@@ -80,6 +84,7 @@ async fn several_events_are_replayed_at_once_and_each_has_its_outcome() {
     let plan = browser.open(&format!("/events/replay?{query}")).await;
     assert_eq!(plan.texts("form[method=post] button"), ["Replay 2 events"]);
     assert!(plan.main().contains("Nothing: it is sent, not done: it may still be processed."));
+    assert!(plan.main().contains("BalanceExtracted is published again, as replay 1."));
     let ids = plan.attributes("form input[name=id]", "value");
     assert_eq!(ids, ["fynapse/event/e-1", "fynapse/event/e-2"], "what the button names, and nothing else");
     let mut form = vec![PLAN, ("by", "ada"), ("why", "again"), ("id", "fynapse/event/e-3")];

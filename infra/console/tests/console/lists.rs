@@ -124,6 +124,16 @@ async fn new_events_only_raise_a_button_that_follows_a_cursor() {
 }
 
 #[tokio::test]
+async fn the_first_page_costs_a_query_for_each_shard_and_one_read_of_its_items() {
+    let browser = browser_with_events(120).await;
+    browser.world.stack.connector.clear_call_log();
+    browser.open("/events").await;
+    let calls = browser.world.stack.connector.call_log();
+    let count = |operation: &str| calls.iter().filter(|(call, _)| call.operation == operation).count();
+    assert_eq!((count("Query"), count("BatchGetItem"), calls.len()), (16, 1, 17));
+}
+
+#[tokio::test]
 async fn no_page_scans_the_table() {
     let browser = browser_with_events(2).await;
     browser.world.mark_done("fynapse/event/e-000").await;

@@ -19,7 +19,7 @@ async fn the_flow_shows_what_waits_at_each_step_and_what_is_late() {
     assert_eq!(
         steps,
         [
-            "Received and recorded 3 the last one 0 s ago",
+            "Received and recorded 0 s ago the last event",
             "Wait for the relay 0 nothing waits",
             "On the queue 3 wait for the worker",
             "In the worker 0 being processed",
