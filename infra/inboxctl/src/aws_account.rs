@@ -15,15 +15,18 @@ use aws_config::profile::{self, ProfileFileCredentialsProvider, ProfileFileRegio
 use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_types::os_shim_internal::{Env as SdkEnv, Fs};
 use aws_types::service_config::ServiceConfigKey;
 use inbox_aws::AwsErrorKind;
 use inbox_aws::ca_bundle::CaBundle;
 use inbox_aws::config::{BaseUrl, Env, redact_userinfo};
+use reqwest::Url;
 
 use crate::aws_error::ResourceError;
 use crate::global_args::GlobalArgs;
+use crate::loopback::is_loopback;
 
 /// Longest wait for a connection, TLS included.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -51,6 +54,18 @@ const CREDENTIAL_KEYS: [&str; 9] = [
     "sso_session",
     "sso_start_url",
 ];
+
+/// Variables that give credentials of this machine's own.
+const MACHINE_CREDENTIAL_VARIABLES: [&str; 3] = [
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+];
+
+/// Access key and secret key for a loopback endpoint: `local` accepts any.
+const LOCAL_KEY: &str = "local";
+/// Port of the AWS endpoint of `local`, unless an option names another one.
+const LOCAL_AWS_PORT: u16 = 9001;
 
 /// Name of AWS's own endpoints in messages.
 const DEFAULT_ENDPOINT: &str = "AWS";
@@ -142,13 +157,25 @@ impl AwsAccount {
         if profile_option.is_some() {
             loader = loader.credentials_provider(profile_credentials(&profiles, &region, ca_bundle.as_ref()));
         }
+        let mut credentials = describe_credentials(profile_option.as_ref(), profile.as_ref(), &profiles);
+        let is_loopback = endpoint.as_ref().is_some_and(|it| is_loopback_text(&it.value));
+        if is_loopback && profile_option.is_none() && !has_credentials(&profiles) {
+            let local = Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "loopback endpoint");
+            loader = loader.credentials_provider(SharedCredentialsProvider::new(local));
+            credentials = "`local`".to_owned();
+        }
         let sdk = loader.load().await;
-        let credentials = describe_credentials(profile_option.as_ref(), profile.as_ref(), &profiles);
         let account = Self { sdk, ca_bundle, region, endpoint, ca_bundle_setting: bundle, credentials };
         account.check_endpoints()?;
         // Later, every call would report a failed connection.
         account.check_credentials(profile.as_ref()).await?;
         Ok(account)
+    }
+
+    /// Returns `true` if the endpoint is the one of `local`, on its default port.
+    pub(crate) fn is_local(&self) -> bool {
+        let url = self.endpoint.as_ref().and_then(|it| Url::parse(&it.value).ok());
+        url.is_some_and(|url| is_loopback(&url) && url.port() == Some(LOCAL_AWS_PORT))
     }
 
     /// HTTP client that trusts the system's certificates and those of the AWS clients.
@@ -318,6 +345,17 @@ fn profile_credentials(
     let machine = ImdsCredentialsProvider::builder().configure(&config).build();
     let chain = CredentialsProviderChain::first_try("EcsContainer", container);
     SharedCredentialsProvider::new(chain.or_else("Ec2InstanceMetadata", machine))
+}
+
+fn is_loopback_text(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| is_loopback(&url))
+}
+
+/// Returns `true` if the environment or the profile names credentials.
+fn has_credentials(profiles: &ProfileSet) -> bool {
+    env_setting(&["AWS_ACCESS_KEY_ID"]).is_some()
+        || env_setting(&MACHINE_CREDENTIAL_VARIABLES).is_some()
+        || CREDENTIAL_KEYS.iter().any(|key| profiles.get(key).is_some())
 }
 
 /// Source of the credentials, for messages.

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use inbox_aws::config::{redact_userinfo, restart_without_empty_variables};
 
 use crate::commands::Command;
+use crate::completions::{CompletionsArgs, ManArgs};
 use crate::global_args::GlobalArgs;
 use crate::terminal;
 
@@ -21,15 +22,14 @@ Examples against a deployed stack; its outputs name the resources:
   inboxctl quarantine replay --reason unknown_type --why 'known since 1.4'
   inboxctl dead-letters redrive --dry-run
 
-Examples against `cargo run -p local`; its resource names are the defaults:
+Examples against `cargo run -p local`, which needs no names and credentials:
   export AWS_ENDPOINT_URL=http://127.0.0.1:9001
-  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
-  inboxctl --base-url http://127.0.0.1:9000 send fynapse --duplicate
+  inboxctl send fynapse --duplicate
   inboxctl due
 
-Credentials, region, endpoint and AWS_CA_BUNDLE come from where the AWS CLI takes
-them: an option overrides the environment, which overrides the profile. An empty
-variable counts as unset.
+Credentials, region, endpoint and AWS_CA_BUNDLE come from where the AWS CLI
+takes them: an option overrides the environment, which overrides the profile.
+An empty variable counts as unset.
 Commands that change something, or send to another machine, ask first unless
 --yes is given.
 Exit code: 0 on success; 1 if something failed, was refused or has an unexpected
@@ -43,7 +43,23 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CliCommand {
+    #[command(flatten)]
+    Inbox(Command),
+    /// Print the script with which a shell completes commands and options.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write a page for each command.
+    Man(ManArgs),
+}
+
+/// Description of the command line, for completions and manual pages.
+pub(crate) fn describe() -> clap::Command {
+    // Otherwise the pages would lack the help of options that `-h` hides.
+    Cli::command().mut_args(|arg| arg.hide_short_help(false))
 }
 
 /// Parses the command line of this process. `Err` is the code to exit with, after the error or the help text is printed.

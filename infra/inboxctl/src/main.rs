@@ -10,8 +10,10 @@ mod aws_error;
 mod cli;
 mod clock_skew;
 mod commands;
+mod completions;
 mod confirm;
 mod global_args;
+mod loopback;
 mod output;
 mod paging;
 mod sigv4_client;
@@ -24,7 +26,9 @@ mod webhook_keys;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use cli::Cli;
+use cli::{Cli, CliCommand};
+use commands::Command;
+use global_args::GlobalArgs;
 use target::Target;
 
 #[tokio::main]
@@ -33,6 +37,15 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(exit_code) => return exit_code,
     };
+    match command {
+        CliCommand::Inbox(command) => run(global, command).await,
+        CliCommand::Completions(args) => print_bytes(Ok(args.script(cli::describe())), global.json),
+        CliCommand::Man(args) => print_bytes(args.run(cli::describe()), global.json),
+    }
+}
+
+/// Runs a command that talks to an inbox.
+async fn run(global: GlobalArgs, command: Command) -> ExitCode {
     let (is_json, failure_code) = (global.json, command.failure_code());
     let outcome = async {
         let target = Target::resolve(global).await?;
@@ -46,6 +59,17 @@ async fn main() -> ExitCode {
         Err(error) => {
             terminal::print_error(&format!("{error:#}"), is_json);
             ExitCode::from(failure_code)
+        }
+    }
+}
+
+fn print_bytes(output: anyhow::Result<Vec<u8>>, is_json: bool) -> ExitCode {
+    let text = output.and_then(|bytes| String::from_utf8(bytes).context("the output is not UTF-8"));
+    match text.and_then(|text| terminal::print(&text).context("cannot write the output")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::print_error(&format!("{error:#}"), is_json);
+            ExitCode::FAILURE
         }
     }
 }

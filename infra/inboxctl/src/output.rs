@@ -1,12 +1,13 @@
 //! Output of the commands: text for people, JSON for machines.
 
+pub(crate) mod colours;
 pub(crate) mod poll_problem_text;
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use inbox_aws::escape;
 use inbox_core::time::UnixMillis;
 use serde::{Serialize, Serializer};
@@ -17,6 +18,11 @@ pub(crate) use inbox_aws::escape::line;
 pub(crate) trait Render: Serialize {
     /// Renders it for people; `now` is for ages.
     fn to_text(&self, now: UnixMillis) -> String;
+
+    /// Adds colours to the text, which is escaped by now. They are dropped where they are not shown.
+    fn paint(&self, text: &str) -> String {
+        colours::paint_states(text)
+    }
 
     /// Returns `false` if the command has to fail with exit code 1.
     fn is_success(&self) -> bool {
@@ -41,7 +47,7 @@ impl Rendered {
         let text = if is_json {
             escape::json(&serde_json::to_string_pretty(result)?)
         } else {
-            escape::text(&result.to_text(now))
+            result.paint(&escape::text(&result.to_text(now)))
         };
         Ok(Self { text: format!("{}\n", text.trim_end()), exit_code: result.exit_code() })
     }
@@ -134,6 +140,21 @@ fn aligned_rows<const N: usize>(rows: Vec<[String; N]>) -> Table {
     table
 }
 
+/// Aligned columns without headers, of which the last one is wrapped at this width; empty if there are no rows.
+pub(crate) fn render_wrapped_rows<const N: usize>(rows: Vec<[String; N]>, width: usize) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut table = aligned_rows(rows);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    // The padding after the last column is cut off later.
+    table.set_width(u16::try_from(width.saturating_add(2)).unwrap_or(u16::MAX));
+    for column in table.column_iter_mut().take(N.saturating_sub(1)) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
 /// Lines of name and value, without the fields that have none.
 pub(crate) fn render_fields<const N: usize>(fields: [(&str, Option<String>); N]) -> String {
     let row = |(name, value): (&str, Option<String>)| value.map(|value| [name.to_owned(), value]);
@@ -193,6 +214,12 @@ mod tests {
         let rows = vec![["a".to_owned(), "long one".to_owned()], ["bcd".to_owned(), "x".to_owned()]];
         assert_eq!(render_table(["ID", "WHAT"], rows, "none"), "ID   WHAT\na    long one\nbcd  x\n");
         assert_eq!(render_table(["ID"], vec![], "nothing"), "nothing\n");
+    }
+
+    #[test]
+    fn a_long_last_column_is_wrapped_under_itself() {
+        let rows = vec![["FAIL".to_owned(), "relay".to_owned(), "it does not run, or fails".to_owned()]];
+        assert_eq!(render_wrapped_rows(rows, 30), "FAIL  relay  it does not run,\n             or fails\n");
     }
 
     #[test]

@@ -25,6 +25,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest pause before the second attempt.
 const BACKOFF_MAX: Duration = Duration::from_millis(200);
 
+/// Base URL of the webhook routes of `local`.
+const LOCAL_WEBHOOK_BASE_URL: &str = "http://127.0.0.1:9000";
+
 /// Name, outputs and parameters of a CloudFormation stack.
 #[derive(Debug, Default)]
 struct StackDescription {
@@ -136,7 +139,10 @@ impl Target {
 
     /// Base URL of the webhook routes, without a slash at its end.
     pub(crate) fn base_url(&self) -> Option<String> {
+        let local_default =
+            || (self.stack.is_none() && self.account.is_local()).then(|| LOCAL_WEBHOOK_BASE_URL.to_owned());
         let base_url = self.explicit.base_url.clone().or_else(|| self.output("WebhookBaseUrl"));
+        let base_url = base_url.or_else(local_default);
         base_url.map(|url| url.trim_end_matches('/').to_owned())
     }
 

@@ -5,6 +5,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use inbox_aws::escape;
+use terminal_size::{Width, terminal_size_of};
+
+use crate::output::colours::{self, paint};
 
 /// Prints the output of a command.
 ///
@@ -12,7 +15,8 @@ use inbox_aws::escape;
 ///
 /// Stdout cannot be written for another reason than a closed pipe.
 pub(crate) fn print(text: &str) -> std::io::Result<()> {
-    let mut out = stdout().lock();
+    // Drops the colours if stdout is no terminal, or NO_COLOR is set.
+    let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // A reader that stops early (`| head`) is not a failure.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
@@ -33,8 +37,15 @@ pub(crate) fn print_error(error: &str, is_json: bool) {
         let mut err = stderr().lock();
         let _ = err.write_all(format!("{}\n", escape::json(&object)).as_bytes()).and_then(|()| err.flush());
     } else {
-        print_notice(&format!("error: {error}\n"));
+        let error = paint(colours::bad(), "error:") + &escape::text(&format!(" {error}\n"));
+        let mut err = anstream::stderr().lock();
+        let _ = err.write_all(error.as_bytes()).and_then(|()| err.flush());
     }
+}
+
+/// Width of the terminal in columns; `None` if stdout is no terminal.
+pub(crate) fn stdout_width() -> Option<usize> {
+    terminal_size_of(stdout()).map(|(Width(columns), _)| usize::from(columns))
 }
 
 /// Awaits a future. If it takes longer than a second, prints the awaited endpoint, and again every five seconds.

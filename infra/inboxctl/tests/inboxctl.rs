@@ -26,6 +26,8 @@ mod operator_actions;
 mod quarantine;
 #[path = "inboxctl/send_and_mint.rs"]
 mod send_and_mint;
+#[path = "inboxctl/shell_integration.rs"]
+mod shell_integration;
 #[path = "inboxctl/suspicious_secrets.rs"]
 mod suspicious_secrets;
 #[path = "inboxctl/terminal_output.rs"]

@@ -3,7 +3,7 @@
 //! The connector calls them directly; other AWS clients use the HTTP endpoint of [`Emulator::router`].
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use axum::Router;
@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use dynoxide::Database;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use winterbaume_core::{MockRequest, MockResponse, MockService};
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
@@ -41,6 +42,7 @@ struct EmulatedServices {
     sqs: SqsService,
     receipt_handles: ReceiptHandles,
     eventbridge: EventBridge,
+    bus_subscribers: Mutex<Vec<UnboundedSender<String>>>,
     secrets: SecretsManagerService,
 }
 
@@ -73,6 +75,7 @@ impl Emulator {
             sqs: SqsService::new(),
             receipt_handles: ReceiptHandles::default(),
             eventbridge: EventBridge::default(),
+            bus_subscribers: Mutex::default(),
             secrets: SecretsManagerService::new(),
         })))
     }
@@ -125,12 +128,25 @@ impl Emulator {
     async fn handle_eventbridge(&self, operation: &str, body: &[u8]) -> MockResponse {
         let outcome = self.0.eventbridge.handle(operation, body);
         for event in outcome.events {
+            // A receiver that is gone wants no more events.
+            self.bus_subscribers().retain(|subscriber| subscriber.send(event.clone()).is_ok());
             let message =
                 json!({"QueueUrl": format!("{SQS_BASE_URL}123456789012/{BUS_QUEUE}"), "MessageBody": event});
             // Fails if the queue does not exist: the event is dropped, as on a bus without rules.
             self.0.sqs.handle(sqs_request("SendMessage", &message)).await;
         }
         outcome.response
+    }
+
+    /// Receives every event that any bus accepts from now on, as the JSON that a rule's target gets.
+    pub fn subscribe_to_buses(&self) -> UnboundedReceiver<String> {
+        let (sender, receiver) = unbounded_channel();
+        self.bus_subscribers().push(sender);
+        receiver
+    }
+
+    fn bus_subscribers(&self) -> MutexGuard<'_, Vec<UnboundedSender<String>>> {
+        self.0.bus_subscribers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// HTTP endpoint for any AWS client. Queue URLs in responses are rewritten to `base_url`, the address of the endpoint.

@@ -33,12 +33,14 @@ mod payloads;
 mod quarantine;
 mod repeats;
 mod submissions;
+mod tallies;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use effects::ExpectedEffect;
 pub use observed::{ExpectedOutcome, Observed, PollerRun, SentDelivery, SubmissionLog, SubmissionResponse};
 pub use payloads::{POLL_ORIGIN, QueuedAlert, WEBHOOK_ORIGIN, completion_id};
+pub use tallies::Tally;
 
 /// A condition that holds at the end of every run.
 #[derive(Clone, Copy, Debug)]

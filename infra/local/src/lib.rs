@@ -10,12 +10,13 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | emulated AWS | [`emulator`], [`api_gateway`], [`sqs_trigger`], [`lambda_api`]; [`connector`] is the way to it |
+//! | emulated AWS | [`emulator`], [`api_gateway`], [`sqs_trigger`], [`lambda_api`], [`api_destination`]; [`connector`] is the way to it |
 //! | the functions over it | [`stack`], [`resource_names`] |
 //! | simulated providers | [`senders`], [`rightfoot_simulator`] |
 //! | what a run left, and what must be true of it | [`inspect`], [`invariants`] |
 //! | commands | [`serve`], [`demo`], [`load_test`] |
 
+pub mod api_destination;
 pub mod api_gateway;
 pub mod connector;
 pub mod demo;

@@ -133,7 +133,7 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
     let progress = Progress::new();
     progress.add_steps(deliveries.len());
 
-    progress.set_message("delivering");
+    progress.start_phase("delivering");
     let started = Instant::now();
     let reports: Vec<DeliveryReport> = stream::iter(deliveries)
         .map(|outgoing| {
@@ -148,7 +148,7 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
         .context("a delivery panicked")?;
     let sending = started.elapsed();
 
-    progress.set_message("checking that every event is on the queue");
+    progress.start_phase("checking that every event is on the queue");
     // Events that the functions recorded and did not send are left to the relay.
     relay_all_due(&stack).await;
     let mut observed = Observed::read(&stack).await?;
@@ -158,6 +158,7 @@ pub async fn run(options: LoadTestOptions) -> anyhow::Result<LoadTestReport> {
     let attempts: Vec<_> = observed.deliveries.iter().flat_map(SentDelivery::attempts).collect();
     let mut latencies: Vec<Duration> = attempts.iter().map(|attempt| attempt.response_time).collect();
     latencies.sort_unstable();
+    progress.finish_phase();
     Ok(LoadTestReport {
         events: options.events,
         deliveries: attempts.len(),

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use inbox_aws::config::{BaseUrl, restart_without_empty_variables};
 use inbox_core::allow_list::AllowList;
 use inbox_core::poll::PollTiming;
+use local::api_destination::DestinationUrl;
+use local::serve::logging::{LogFormat, Verbosity};
 use local::{demo, load_test, serve};
 
 // The only environment variable that the command line reads.
@@ -106,6 +108,27 @@ struct ServeArgs {
     /// Seconds from tracking a batch until it is overdue [default: 600; with --rightfoot-api 86400].
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     poll_deadline_secs: Option<u64>,
+    /// Post each event of the bus to this URL, as an EventBridge API destination does, and print the answers. A failed post
+    /// is repeated up to 10 times within 10 minutes.
+    #[arg(long, value_name = "URL")]
+    forward_to: Option<DestinationUrl>,
+    /// Form of the log lines on stderr [default: text on a terminal, otherwise json].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormatArg>,
+    /// Log warnings and errors only.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also log runs of the relay and the poller that had nothing to do, whole ids, and request ids.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormatArg {
+    /// One readable line for each thing that happened; coloured on a terminal, unless NO_COLOR is set.
+    Text,
+    /// One JSON object per line.
+    Json,
 }
 
 #[derive(Args)]
@@ -113,6 +136,9 @@ struct DemoArgs {
     /// Random seed: the same seed sends the same events and injects the same faults; only timing may differ.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also print what was sent and answered, recorded, found and published, in four tables.
+    #[arg(long)]
+    details: bool,
 }
 
 #[derive(Args)]
@@ -194,7 +220,11 @@ impl DemoArgs {
     async fn run(self) -> anyhow::Result<bool> {
         let options = demo::DemoOptions { seed: self.seed, ..demo::DemoOptions::default() };
         let report = demo::run(options).await?;
-        print!("{report}");
+        if self.details {
+            print!("{}", report.details());
+        }
+        // Drops the colours if stdout is no terminal, or NO_COLOR is set.
+        anstream::print!("{report}");
         Ok(report.is_success())
     }
 }
@@ -255,6 +285,17 @@ impl ServeArgs {
             webhook_base_url: self.webhook_base_url.clone().map(String::from),
             worker: !self.no_worker,
             run_schedules: !self.no_schedules,
+            log_format: match self.log_format {
+                Some(LogFormatArg::Text) => LogFormat::Text,
+                Some(LogFormatArg::Json) => LogFormat::Json,
+                None => LogFormat::detect(),
+            },
+            verbosity: match (self.quiet, self.verbose) {
+                (true, _) => Verbosity::Quiet,
+                (false, true) => Verbosity::Verbose,
+                (false, false) => Verbosity::Normal,
+            },
+            forward_to: self.forward_to,
             rightfoot_api: match self.rightfoot_api {
                 Some(url) => serve::RightfootApi::External(url.into()),
                 None => serve::RightfootApi::Simulated {

@@ -13,7 +13,6 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use inbox_aws::clock::Clock;
 use inbox_aws::config::redact_userinfo;
-use inbox_aws::telemetry;
 use inbox_core::allow_list::AllowList;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::limits::VISIBILITY_SECS;
@@ -21,16 +20,21 @@ use inbox_core::local_hosts::is_loopback;
 use inbox_core::poll::PollTiming;
 use inbox_core::secret_keys::{KeyCodec, Keys};
 
+use crate::api_destination::{ApiDestination, DestinationUrl, RetryPolicy};
 use crate::lambda_api::aws_endpoint;
 use crate::stack::{
     self, BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
     RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client,
 };
 
+mod bus_events;
 mod listeners;
+mod log_line;
+pub mod logging;
 pub mod rightfoot_only;
 
 use listeners::{PortListener, bind_ports, bind_warning};
+use logging::{LogFormat, Verbosity};
 
 /// SQLite database of the tables. SQLite's other files (`-wal`, `-shm`) have this name as a prefix.
 const DATABASE_FILE: &str = "inbox.sqlite";
@@ -74,6 +78,12 @@ pub struct ServeOptions {
     pub worker: bool,
     /// True if the relay and the poller are scheduled.
     pub run_schedules: bool,
+    /// Endpoint to which every event of the bus is posted.
+    pub forward_to: Option<DestinationUrl>,
+    /// Form of the log lines.
+    pub log_format: LogFormat,
+    /// Amount of log lines.
+    pub verbosity: Verbosity,
 }
 
 /// Rightfoot's API: simulated or real.
@@ -97,7 +107,7 @@ pub enum RightfootApi {
 /// A secret is not acceptable, a port is taken, or the data directory is in use by another process.
 pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     check_secrets(&options)?;
-    telemetry::init_logging(tracing::Level::INFO, std::io::stderr);
+    logging::init(options.log_format, options.verbosity);
     let Listeners { http, aws, rightfoot } = bind_listeners(&options).await?;
     let (http_url, aws_url) = (http.url.clone(), aws.url.clone());
     let (rightfoot_url, simulator) = match &options.rightfoot_api {
@@ -141,7 +151,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     })
     .await?;
     let due_again = stack.make_unfinished_due().await?;
-    let mut serving = http.serve(&stack.webhook_routes());
+    let destination = options.forward_to.clone().map(|url| ApiDestination::new(url, RetryPolicy::default()));
+    let mut serving =
+        vec![bus_events::spawn(stack.connector.emulator().subscribe_to_buses(), destination.transpose()?)];
+    serving.extend(http.serve(&stack.webhook_routes()));
     serving.extend(aws.serve_programs(|url| aws_endpoint(&stack, url)));
     if options.run_schedules {
         serving.extend([stack.run_relay_every(SCHEDULE_PAUSE), stack.run_poller_every(SCHEDULE_PAUSE)]);
@@ -271,7 +284,8 @@ fn startup_message(
     let webhook_url = format!("{http_url}/webhooks/rightfoot/{}", stack.mint_url_token(&"demo".parse()?)?);
     let storage_note = match &options.data_dir {
         Some(dir) => format!(
-            "The tables are kept in {}; --fresh deletes them first. The queues are in memory: {due_again} unfinished event(s) of earlier runs are due again.",
+            "The tables are kept in {}; --fresh deletes them first. The queues are in\n\
+             memory: {due_again} unfinished event(s) of earlier runs are due again.",
             dir.display()
         ),
         None => "All data is in memory and lost on exit.".to_owned(),
@@ -282,17 +296,27 @@ fn startup_message(
     } else {
         format!("The worker does not run: messages stay on {EVENTS_QUEUE}.")
     };
+    let forward_note = match &options.forward_to {
+        Some(url) => format!("Each event of the bus is posted to {url}.\n"),
+        None => String::new(),
+    };
     let schedules_note =
         if options.run_schedules { "" } else { "The relay and the poller are not scheduled.\n" };
     Ok(format!(
         r#"Fynapse's endpointUrl      {http_url}/webhooks/fynapse
 Rightfoot's webhook_url    {webhook_url}
-AWS endpoint               {aws_url}   (tables {INBOX_TABLE}, {BALANCES_TABLE}; queues {EVENTS_QUEUE}, {DEAD_LETTER_QUEUE}, {BUS_QUEUE}; bus {EVENT_BUS}; secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY_SECRET}, {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke)
-Rightfoot's API            {rightfoot_url}   ({rightfoot_note})
+AWS endpoint               {aws_url}
+                           tables {INBOX_TABLE}, {BALANCES_TABLE}; bus {EVENT_BUS};
+                           queues {EVENTS_QUEUE}, {DEAD_LETTER_QUEUE}, {BUS_QUEUE};
+                           secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY_SECRET},
+                           {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke
+Rightfoot's API            {rightfoot_url}
+{rightfoot_note}
 {worker_note}
-{schedules_note}{storage_note}
+{forward_note}{schedules_note}{storage_note}
 
-Deliver an event (the same again is a duplicate; another event_id or batch_id makes another event):
+Deliver an event. The same again is a duplicate; another event_id or batch_id
+makes another event:
 
   t=$(date +%s); body='{{"event_id":"a3efc743-ac6c-463b-aa19-4dd9c45b5b96","event_type":"balance.extracted","metadata":{{}},"event_timestamp":"2026-01-02T03:04:05Z","data":{{"amount":150.00}}}}'
   v1=$(printf %s "$t.$body" | openssl dgst -sha256 -hmac '{secret}' -r | cut -d' ' -f1)
@@ -300,7 +324,8 @@ Deliver an event (the same again is a duplicate; another event_id or batch_id ma
 
   curl -s {webhook_url} -H 'content-type: application/json' -d '{{"event_uuid":"f47ac10b-58cc-4372-a567-0e02b2c3d479","type":"BALANCE_BATCH_COMPLETED","batch_id":"5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83"}}'
 
-Submit a batch (the same submission_id again returns the same batch; another one submits a new batch):
+Submit a batch. The same submission_id again returns the same batch; another one
+submits a new batch:
 
   curl -s {aws_url}/2015-03-31/functions/rightfoot-requests/invocations -d '{{"action":"submit_batch","submission_id":"payroll-1","authorizers":[{{"authorizer_unique_id":"user-1","first_name":"Jane","last_name":"Doe","phone_number":"5551234567","ssn":"078051120","account_number":"000123456789","routing_number":"021000021"}}]}}'
 
@@ -311,23 +336,27 @@ Submit a batch (the same submission_id again returns the same batch; another one
 /// Describes Rightfoot's API and the intervals of the polls.
 fn describe_rightfoot_api(options: &ServeOptions) -> String {
     let PollTiming { first, interval, grace, deadline } = options.poll_timing;
-    let polled = format!(
-        "polled after {} s, every {} to {} s, alerts {} s after completion, overdue after {} s",
-        first.as_secs(),
-        interval.as_secs(),
-        // The pause grows up to this factor (`POLL_INTERVAL_MAX_FACTOR`).
-        interval.as_secs() * 3,
-        grace.as_secs(),
-        deadline.as_secs()
-    );
-    match options.rightfoot_api {
-        RightfootApi::External(_) => polled,
-        RightfootApi::Simulated { lost_webhooks_pct, .. } => format!(
-            "simulated: a batch takes {} s, a day of a schedule {} s, {lost_webhooks_pct} % of the webhooks are lost; {polled}",
-            PROCESSING.as_secs(),
-            SCHEDULE_DAY.as_secs()
-        ),
-    }
+    // The pause grows up to this factor (`POLL_INTERVAL_MAX_FACTOR`).
+    let longest_pause = interval.as_secs() * 3;
+    let polled = [
+        format!("polled after {} s, every {} to {longest_pause} s;", first.as_secs(), interval.as_secs()),
+        format!("overdue after {} s; alerts are searched for", deadline.as_secs()),
+        format!("{} s after completion", grace.as_secs()),
+    ];
+    let simulated = match options.rightfoot_api {
+        RightfootApi::External(_) => Vec::new(),
+        RightfootApi::Simulated { lost_webhooks_pct, .. } => vec![
+            format!(
+                "simulated: a batch takes {} s, a day {} s;",
+                PROCESSING.as_secs(),
+                SCHEDULE_DAY.as_secs()
+            ),
+            format!("{lost_webhooks_pct} % of its webhooks are lost;"),
+        ],
+    };
+    // Under the URL.
+    let lines = simulated.into_iter().chain(polled).map(|line| format!("{:27}{line}", ""));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The command line of `local`, run as a process.
 
-#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+
+#[path = "cli/forwarding.rs"]
+mod forwarding;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};

@@ -3,8 +3,8 @@
 //! # What may be logged
 //!
 //! One JSON line per delivery, per request, per message of the worker, per run of the relay or the poller, and per item
-//! that a run could not process: provider, outcome, reason, ids of events, batches, schedules and submissions, type, sizes,
-//! durations, counts, the gateway's request id, and for a failed call its IAM action or endpoint and the kind of failure;
+//! that a run could not process: provider, outcome, reason, HTTP status, ids of events, batches, schedules and submissions, type,
+//! sizes, durations, counts, the gateway's request id, and for a failed call its IAM action or endpoint and the kind of failure;
 //! of a panic, its location. Nothing else: no payload, path, header value, token, secret, address, service message or
 //! `Debug` of a request (P8).
 //!
@@ -16,10 +16,11 @@ pub mod metrics;
 use std::io::Write;
 
 use metrics_cloudwatch_embedded::Collector;
-use tracing::Level;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, Layered, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::metrics::{METRICS, MetricKind};
@@ -27,19 +28,25 @@ use crate::escape::EscapedJsonLines;
 
 const LOG_TARGETS: [&str; 7] = ["delivery", "relay", "poller", "requests", "worker", "secrets", "panic"];
 
+/// Registry behind the filter of our own targets.
+pub type LogFilter = Layered<Targets, Registry>;
+
 /// Starts logging: our own targets, from `level` on, one JSON object per line, to `writer`. Does nothing if the
 /// process has a logger already.
 pub fn init_logging<W>(level: Level, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let targets = LOG_TARGETS.map(|target| (target, LevelFilter::from_level(level)));
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_writer(EscapedJsonLines(writer));
+    init_log_layer(level, &[], json_lines(writer));
+}
+
+/// Starts logging as [`init_logging`] does, of our own targets and `more_targets`, in the form that `lines` writes.
+pub fn init_log_layer<L>(level: Level, more_targets: &[&'static str], lines: L)
+where
+    L: Layer<LogFilter> + Send + Sync + 'static,
+{
+    let targets = LOG_TARGETS.iter().chain(more_targets);
+    let targets = targets.map(|target| (*target, LevelFilter::from_level(level)));
     let filter = Targets::new().with_targets(targets).with_default(LevelFilter::OFF);
     if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
         // The text of a panic can quote what was being parsed; its location cannot.
@@ -48,6 +55,20 @@ where
             tracing::error!(target: "panic", at, "panicked");
         }));
     }
+}
+
+/// Creates a layer that writes one JSON object per line to `writer`.
+pub fn json_lines<S, W>(writer: W) -> impl Layer<S> + Send + Sync + 'static
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(EscapedJsonLines(writer))
 }
 
 /// Starts collecting metrics in CloudWatch's embedded metric format; `None` if the process collects metrics

@@ -81,8 +81,9 @@ impl WebhookReceiver {
             Err(outcome) => outcome,
         };
         count_outcome(provider, &outcome);
-        log.emit(provider, &outcome, started.elapsed());
-        http_response(reply_for(provider, &outcome))
+        let reply = reply_for(provider, &outcome);
+        log.emit(provider, &outcome, reply.status, started.elapsed());
+        http_response(reply)
     }
 
     /// Extracts the delivery from a request. The size is checked before base64 is decoded; a body that is not
@@ -249,13 +250,14 @@ impl WebhookReceiver {
 
 impl DeliveryLog {
     /// Writes the one log line of a delivery: a warning if an AWS call failed.
-    fn emit(&self, provider: Provider, outcome: &DeliveryOutcome, took: Duration) {
+    fn emit(&self, provider: Provider, outcome: &DeliveryOutcome, status: u16, took: Duration) {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: "delivery",
                     provider = provider.as_str(),
                     outcome = outcome.as_str(),
+                    status,
                     reason = outcome.reason().or(self.duplicate_reason),
                     event_id = self.event_id,
                     event_type = self.event_type,

@@ -9,11 +9,13 @@ mod resource_settings;
 mod secrets;
 mod tracking;
 
+use std::cmp::Reverse;
+
 use clap::Args;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use crate::output::{Render, render_rows};
+use crate::output::{Render, colours, pluralize, render_rows, render_wrapped_rows};
 use crate::target::Target;
 use crate::terminal;
 use check_result::{CheckResult, CheckStatus};
@@ -50,7 +52,15 @@ async fn run_checks(target: &Target, args: &DoctorArgs) -> anyhow::Result<Doctor
     checks.extend(backlog::checks(target, has_worker).await?);
     checks.push(polls::check(target).await?);
     checks.push(tracking::check(target).await?);
-    Ok(DoctorReport { checks })
+    Ok(DoctorReport::worst_first(checks))
+}
+
+impl DoctorReport {
+    /// Sorts the problems to the front, the worst first. The others keep their order.
+    fn worst_first(mut checks: Vec<CheckResult>) -> Self {
+        checks.sort_by_key(|it| Reverse(it.status.max(CheckStatus::Skipped)));
+        Self { checks }
+    }
 }
 
 impl Render for DoctorReport {
@@ -68,15 +78,32 @@ impl Render for DoctorReport {
             rows.push([label.to_owned(), (*check).to_owned(), finding.clone()]);
             rows.extend(advice.as_ref().map(|advice| [String::new(), String::new(), format!("→ {advice}")]));
         }
-        let count = |status| self.checks.iter().filter(|it| it.status == status).count();
-        render_rows(rows)
+        let count = |status| {
+            let count = self.checks.iter().filter(|it| it.status == status).count();
+            u64::try_from(count).unwrap_or(u64::MAX)
+        };
+        let checks = match terminal::stdout_width() {
+            Some(width) => render_wrapped_rows(rows, width),
+            None => render_rows(rows),
+        };
+        checks
             + &format!(
-                "\n{} ok, {} warnings, {} unknown, {} failed\n",
+                "\n{} ok, {}, {} unknown, {} failed\n",
                 count(CheckStatus::Ok),
-                count(CheckStatus::Warn),
+                pluralize(count(CheckStatus::Warn), "warning", "warnings"),
                 count(CheckStatus::Unknown),
                 count(CheckStatus::Fail)
             )
+    }
+
+    fn paint(&self, text: &str) -> String {
+        let style_of = |label: &str| match label {
+            "ok" => Some(colours::good()),
+            "warn" | "?" => Some(colours::doubtful()),
+            "FAIL" => Some(colours::bad()),
+            _ => None,
+        };
+        text.split_inclusive('\n').map(|line| colours::paint_first_word(line, style_of)).collect()
     }
 
     fn exit_code(&self) -> u8 {
@@ -85,5 +112,33 @@ impl Render for DoctorReport {
             Some(CheckStatus::Unknown) => EXIT_UNKNOWN,
             Some(CheckStatus::Ok | CheckStatus::Skipped | CheckStatus::Warn) | None => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_come_first_and_the_worst_of_them_at_the_top() {
+        let report = DoctorReport::worst_first(vec![
+            CheckResult::ok("a", ""),
+            CheckResult::warn("b", "", ""),
+            CheckResult::skipped("c", ""),
+            CheckResult::fail("d", "", ""),
+            CheckResult::unknown("e", ""),
+            CheckResult::ok("f", ""),
+            CheckResult::fail("g", "", ""),
+        ]);
+        let order: String = report.checks.iter().map(|it| it.check).collect();
+        assert_eq!(order, "dgebacf");
+    }
+
+    #[test]
+    fn only_the_label_of_a_check_is_painted() {
+        let report = DoctorReport::worst_first(vec![CheckResult::fail("relay", "FAIL ok", "wait")]);
+        let red = colours::bad();
+        let text = report.paint("FAIL  relay  FAIL ok\n             → wait\n");
+        assert_eq!(text, format!("{red}FAIL{red:#}  relay  FAIL ok\n             → wait\n"));
     }
 }

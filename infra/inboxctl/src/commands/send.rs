@@ -3,7 +3,6 @@
 mod args;
 mod test_delivery;
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -18,7 +17,8 @@ use reqwest::{Client, Url};
 use serde::Serialize;
 
 use crate::confirm;
-use crate::output::{Render, line, render_fields};
+use crate::loopback::is_loopback;
+use crate::output::{Render, colours, line, render_fields};
 use crate::target::Target;
 use args::SpoilKind;
 use test_delivery::{TestDelivery, build_delivery};
@@ -79,13 +79,6 @@ pub(crate) async fn send(target: &Target, args: SendArgs) -> anyhow::Result<Send
 fn parse_target_url(url: &str) -> anyhow::Result<Url> {
     url.parse::<BaseUrl>().context("--url")?;
     Url::parse(url).map_err(|error| anyhow!("--url: {error}"))
-}
-
-/// Returns `true` for a URL of this machine: `local`, or a tunnel that the user has opened.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    address.map_or(host == "localhost" || host.ends_with(".localhost"), |address| address.is_loopback())
 }
 
 /// Text of the confirmation.
@@ -176,6 +169,16 @@ impl Render for SendReport {
             text += &format!("{} {body} in {} ms: {result}\n", response.status, response.took_ms);
         }
         text
+    }
+
+    fn paint(&self, text: &str) -> String {
+        let style = if self.is_success() { colours::good() } else { colours::bad() };
+        // The end of each line, after the response's own text.
+        let paint_line = |line: &str| match line.rsplit_once(" ms: ") {
+            Some((response, result)) => format!("{response} ms: {}", colours::paint(style, result)),
+            None => line.to_owned(),
+        };
+        text.split_inclusive('\n').map(paint_line).collect()
     }
 
     fn is_success(&self) -> bool {

@@ -310,3 +310,18 @@ async fn a_url_has_a_scheme_or_the_error_names_variable_and_value() {
     let error = aws.run_failing("--profile odd due", &[("AWS_ENDPOINT_URL", "")]).await;
     assert!(error.starts_with("error: endpoint_url of profile odd is \"ftp://x\": "), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loopback_endpoint_needs_neither_credentials_nor_a_region() {
+    let aws = RecordingAws::new().await;
+    let nothing = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
+    assert_eq!(aws.caller("due", &nothing).await, caller("local", "us-east-1"));
+    // Anywhere else, nobody's credentials are an error.
+    let elsewhere = aws.url.replace("127.0.0.1", "0.0.0.0");
+    let error = aws.run_failing(&format!("--endpoint-url {elsewhere} due"), &nothing).await;
+    assert!(error.starts_with("error: no AWS credentials"), "{error}");
+    // What is configured is used.
+    let aws = aws.profiles(PROFILES);
+    assert_eq!(aws.caller("due", &nothing).await, caller("of-default", "us-west-1"));
+    assert_eq!(aws.caller("due", &[("AWS_PROFILE", "bare"), nothing[0]]).await, caller("local", "eu-west-3"));
+}

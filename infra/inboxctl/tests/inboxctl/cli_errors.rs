@@ -17,7 +17,8 @@ async fn an_error_names_the_missing_parameter() {
     let nobody = [("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
     snapshot!(harness.run_with_env("due", &nobody).await.transcript());
     let no_credentials = [
-        ("AWS_ENDPOINT_URL", harness.aws_url.as_str()),
+        // Not a loopback address, although this machine listens there.
+        ("AWS_ENDPOINT_URL", &*harness.aws_url.replace("127.0.0.1", "0.0.0.0")),
         ("AWS_ACCESS_KEY_ID", ""),
         ("AWS_SECRET_ACCESS_KEY", ""),
         ("AWS_EC2_METADATA_DISABLED", "true"),
@@ -254,7 +255,7 @@ async fn help_has_examples_and_usage() {
         let used = help.lines().filter_map(|line| line.split_once(&format!("inboxctl {command} ")));
         assert_eq!(used.map(|used| used.1).collect::<Vec<_>>(), usage, "{help}");
     }
-    let help = harness.run("dead-letters redrive --help").await.stdout;
+    let help = harness.run("dead-letters redrive -h").await.stdout;
     assert!(help.starts_with("Move dead letters back to the queue, ten by default (--limit)\n"));
     assert!(help.contains("Maximum number of items [default: 10]"), "{help}");
 }

@@ -157,9 +157,15 @@ async fn an_empty_secret_fails_as_soon_as_the_inbox_has_a_record_of_its_provider
         let words =
             format!("--fynapse-secret {secret} --rightfoot-url-key {secret} --rightfoot-api-key {secret}");
         let output = harness.run(&format!("{words} doctor")).await;
-        let of_secrets: Vec<_> =
-            output.stdout.lines().skip_while(|line| !line.contains("  secret of Fynapse")).collect();
-        let of_secrets = of_secrets.into_iter().take_while(|line| !line.contains("  relay "));
+        // Problems come first, each with an indented line of advice.
+        let mut is_of_secret = false;
+        let of_secrets = output.stdout.lines().filter(|line| {
+            is_of_secret = match line.starts_with(' ') {
+                true => is_of_secret,
+                false => ["  secret of ", "  key of "].iter().any(|check| line.contains(check)),
+            };
+            is_of_secret
+        });
         (output.exit_code, of_secrets.collect::<Vec<_>>().join("\n"))
     };
     let (code, unused) = secret_lines("never").await;

@@ -79,3 +79,29 @@ async fn control_characters_from_senders_are_escaped() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn colours_are_for_terminals_and_never_in_json() {
+    let harness = CliHarness::new().await;
+    harness.world.deliver_fynapse(r#"{"event_id":"e-1","event_type":"t","data":{}}"#).await;
+    harness.world.run_worker().await;
+    let run = async |words: &str, env: &[(&str, &str)]| {
+        let env = [&[("AWS_ENDPOINT_URL", harness.aws_url.as_str())], env].concat();
+        let ran = harness.run_with_env(words, &env).await;
+        format!("{}{}", ran.stdout, ran.stderr)
+    };
+    let forced = [("CLICOLOR_FORCE", "1")];
+    for (words, painted) in [
+        ("doctor", "\u{1b}[32mok\u{1b}[0m"),
+        ("events list", "\u{1b}[1mEVENT"),
+        ("events show e-1", "    \u{1b}[32mdone\u{1b}[0m\n"),
+        ("timeline e-1", "fynapse/event/e-1: \u{1b}[32mdone\u{1b}[0m "),
+        ("--table nowhere due", "\u{1b}[1m\u{1b}[31merror:\u{1b}[0m dynamodb"),
+    ] {
+        assert!(run(words, &forced).await.contains(painted), "{words}");
+        for plain in [vec![], vec![("NO_COLOR", "1")]] {
+            assert!(!run(words, &plain).await.contains('\u{1b}'), "{words} {plain:?}");
+        }
+        assert!(!run(&format!("--json {words}"), &forced).await.contains('\u{1b}'), "{words}");
+    }
+}

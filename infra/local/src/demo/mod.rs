@@ -29,7 +29,7 @@ use harness::Harness;
 use simulated_rightfoot::unchecked_batches;
 use workers::WorkerEvidence;
 
-pub use report::{DemoReport, EffectRow, OriginRow, ProviderRow};
+pub use report::{DemoReport, EffectRow, OriginRow, PromiseRow, ProviderRow, ReportDetails};
 
 /// Options of a demo run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
-//! The demo's report: its counts, the violations, and how they are printed.
+//! The demo's report: its counts, and the violations.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use inbox_core::delivery::Provider;
@@ -17,7 +16,13 @@ use crate::invariants::{
 use crate::rightfoot_simulator::{ALERT_TYPE, COMPLETED_TYPE};
 use crate::senders::{AttemptResponse, DeliveryAttempt};
 
-/// The demo's result. Its `Display` prints four tables and a summary.
+mod tables;
+mod verdict;
+
+pub use tables::ReportDetails;
+pub use verdict::PromiseRow;
+
+/// The demo's result. Its `Display` prints the promises with their counts, and the verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoReport {
     /// One row for each provider: the deliveries of its senders.
@@ -50,6 +55,8 @@ pub struct DemoReport {
     pub failed_calls: usize,
     /// Different forged deliveries.
     pub forgeries: usize,
+    /// The promises, and how far they were kept.
+    pub promises: Vec<PromiseRow>,
     /// Violated promises; empty if the demo passed.
     pub violations: Vec<Violation>,
     /// Real time that the demo took.
@@ -119,19 +126,8 @@ pub struct EffectRow {
     pub repeated: usize,
 }
 
-const ANSWER_TITLE: &str = "Deliveries of the simulated senders: requests by response.";
-const ANSWER_HEADINGS: [&str; 6] =
-    ["sent", "received", "duplicate", "quarantined", "rejected", "5xx or no answer"];
-const RECORD_TITLE: &str = "Their records in the inbox, and their messages on the queue.";
-const RECORD_HEADINGS: [&str; 5] = ["recorded", "quarantined", "queued", "relayed", "repeated"];
-const ORIGIN_TITLE: &str = "Batches and schedule runs submitted to Rightfoot: expected completions and alerts, by origin. \
-     One event carries all alerts of a webhook or poll.";
-const EFFECT_TITLE: &str = "Effects: events on the bus, and rows in the balances table.";
 /// The kind of effect that is not an event on the bus.
 const BALANCES_KIND: &str = "balances";
-const EFFECT_HEADINGS: [&str; 3] = ["expected", "present", "repeated"];
-const ORIGIN_HEADINGS: [&str; 7] =
-    ["expected", "by webhook", "by poll", "events", "repeated", "webhooks", "lost"];
 
 impl DemoReport {
     pub(super) fn new(run: &Observed, workers: &WorkerEvidence, duration: Duration) -> Self {
@@ -162,6 +158,7 @@ impl DemoReport {
             inconclusive: all_attempts(run, None).filter(is_inconclusive).count(),
             failed_calls: run.calls.iter().filter(|(_, outcome)| failed(outcome)).count(),
             forgeries: run.deliveries.iter().filter(|it| it.expected == ExpectedOutcome::Rejected).count(),
+            promises: PromiseRow::all(run),
             violations: [invariants::violations(run, invariants::ALL), coverage::missed(run, workers)]
                 .concat(),
             duration,
@@ -173,8 +170,9 @@ impl DemoReport {
         self.violations.is_empty()
     }
 
-    fn sum(&self, of: impl Fn(&ProviderRow) -> usize, of_submitted: impl Fn(&OriginRow) -> usize) -> usize {
-        self.rows.iter().map(of).sum::<usize>() + self.submitted.iter().map(of_submitted).sum::<usize>()
+    /// What was sent and answered, recorded, found and published, in four tables.
+    pub fn details(&self) -> ReportDetails<'_> {
+        ReportDetails(self)
     }
 }
 
@@ -321,105 +319,6 @@ impl EffectRow {
 
     fn cells(&self) -> [usize; 3] {
         [self.expected, self.present, self.repeated]
-    }
-}
-
-impl fmt::Display for DemoReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = || self.rows.iter();
-        write_table(f, ANSWER_TITLE, ANSWER_HEADINGS, rows().map(|row| (row.provider, row.answer_cells())))?;
-        write_table(f, RECORD_TITLE, RECORD_HEADINGS, rows().map(|row| (row.provider, row.record_cells())))?;
-        write_table(
-            f,
-            ORIGIN_TITLE,
-            ORIGIN_HEADINGS,
-            self.submitted.iter().map(|row| (row.kind, row.cells())),
-        )?;
-        let effects = self.effects.iter().map(|row| (row.kind, row.cells()));
-        write_table(f, EFFECT_TITLE, EFFECT_HEADINGS, effects)?;
-        writeln!(
-            f,
-            "{} AWS calls failed or crashed; {} requests were answered 5xx or not at all, and were retried.",
-            self.failed_calls, self.inconclusive
-        )?;
-        writeln!(
-            f,
-            "{} submissions took {} calls, of which {} crashed; webhooks that arrived after the poller had \
-             found the completion: {}.",
-            self.submissions, self.submission_calls, self.submission_crashes, self.late_webhooks
-        )?;
-        writeln!(
-            f,
-            "{} events were delivered to two workers at once; workers crashed {} times and requeued events {} \
-             times; {} alert events were not confirmed by Rightfoot's API.",
-            self.twice, self.worker_crashes, self.requeued, self.unconfirmed
-        )?;
-        self.write_summary(f)
-    }
-}
-
-fn write_table<'a, const N: usize>(
-    f: &mut fmt::Formatter<'_>,
-    title: &str,
-    headings: [&str; N],
-    rows: impl Iterator<Item = (&'a str, [usize; N])>,
-) -> fmt::Result {
-    // Room for six digits, and two spaces between columns.
-    let widths = headings.map(|heading| heading.len().max(6) + 2);
-    writeln!(f, "{title}")?;
-    // As wide as the longest name, `completions`.
-    write!(f, "{:11}", "")?;
-    for (heading, width) in headings.iter().zip(widths) {
-        write!(f, "{heading:>width$}")?;
-    }
-    writeln!(f)?;
-    for (name, cells) in rows {
-        write!(f, "{name:11}")?;
-        for (cell, width) in cells.iter().zip(widths) {
-            write!(f, "{cell:>width$}")?;
-        }
-        writeln!(f)?;
-    }
-    writeln!(f)
-}
-
-impl DemoReport {
-    fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.is_success() {
-            writeln!(f, "FAILED after {:.0} s. Violations:", self.duration.as_secs_f64())?;
-            return self.violations.iter().try_for_each(|violation| writeln!(f, "  {violation}"));
-        }
-        let expected =
-            |kind| self.submitted.iter().find(|row| row.kind == kind).map_or(0, |row| row.expected);
-        let (completions, alerts) = (expected("completions"), expected("alerts"));
-        let of_effects = |are_stored: bool, of: fn(&EffectRow) -> usize| {
-            let some = self.effects.iter().filter(|row| (row.kind == BALANCES_KIND) == are_stored);
-            some.map(of).sum::<usize>()
-        };
-        writeln!(
-            f,
-            "Passed in {:.0} s: all {} authentic events are on the queue, byte for byte; {} messages were \
-             repeated, each where an outcome was unknown or a worker had requeued the event; {} batches and {} \
-             runs of a schedule ended in one completion each, and each of {} expected alerts is in exactly one \
-             event, although {} of {} webhooks were lost; {} events are on the bus and {} balances in their \
-             table, each once, except {} repeated under the same id where an outcome was unknown; none of {} \
-             forged deliveries was recorded, and no fabricated alert is on the bus; {} unprocessable deliveries \
-             are quarantined; no delivery ended in a permanent failure.",
-            self.duration.as_secs_f64(),
-            self.sum(|row| row.queued, |row| row.events),
-            self.sum(|row| row.repeated, |row| row.repeated),
-            completions.saturating_sub(self.runs),
-            self.runs,
-            alerts,
-            self.submitted.iter().map(|row| row.lost).sum::<usize>(),
-            self.submitted.iter().map(|row| row.webhooks).sum::<usize>(),
-            of_effects(false, |row| row.present),
-            of_effects(true, |row| row.present),
-            of_effects(false, |row| row.repeated),
-            self.forgeries,
-            // Unconfirmed alerts are quarantined, too, but their deliveries were processable.
-            self.sum(|row| row.quarantined, |_| 0).saturating_sub(self.unconfirmed),
-        )
     }
 }
 

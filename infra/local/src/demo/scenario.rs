@@ -107,19 +107,16 @@ pub(super) async fn run(harness: &mut Harness) -> anyhow::Result<()> {
     crashes(harness).await?;
     crashes_on_completions(harness).await;
     end_rotation(harness).await?;
-    harness
-        .progress
-        .set_message("waiting for the webhooks' last tries, and until the poller has found what was lost");
+    harness.progress.start_phase("the last retries arrive, and the poller finds what was lost");
     harness.wait_until_settled().await;
+    harness.progress.finish_phase();
     Ok(())
 }
 
 /// Submits a schedule and batches. Functions crash meanwhile; each is followed by a process that loads a newer URL
 /// key than its predecessor.
 async fn submissions(harness: &mut Harness) -> anyhow::Result<()> {
-    harness
-        .progress
-        .set_message("a schedule and batches are submitted to a Rightfoot that loses half of its webhooks");
+    harness.progress.start_phase("batches and a schedule are submitted; half of the webhooks get lost");
     // A process that crashes has the old key, its successor both; a repetition must still send the same URL.
     harness.rotate_url_key().await?;
     let crash_plan = CrashPlan::new(&SCHEDULE_CRASHES);
@@ -139,18 +136,16 @@ async fn submissions(harness: &mut Harness) -> anyhow::Result<()> {
 }
 
 async fn ordinary_deliveries(harness: &mut Harness) {
-    harness.progress.set_message("ordinary deliveries");
+    harness.progress.start_phase("ordinary deliveries");
     let mut deliveries = harness.traffic.fynapse("ordinary", 0..40);
     deliveries.extend(harness.traffic.rightfoot("ordinary", 0..30));
     harness.deliver_all(deliveries).await;
 
-    harness.progress.set_message("duplicates, one after the other and eight at once");
+    harness.progress.start_phase("duplicates, one after the other and eight at once");
     let deliveries = [harness.traffic.redelivered(), harness.traffic.concurrent_duplicates()].concat();
     harness.deliver_all(deliveries).await;
 
-    harness.progress.set_message(
-        "forgeries, stale signatures, fabricated alerts under a valid URL, unknown types, broken JSON",
-    );
+    harness.progress.start_phase("forgeries, fabricated alerts, stale signatures, broken JSON");
     let deliveries = [
         harness.traffic.forgeries(),
         harness.traffic.fabricated_alerts(),
@@ -159,14 +154,14 @@ async fn ordinary_deliveries(harness: &mut Harness) {
     .concat();
     harness.deliver_all(deliveries).await;
 
-    harness.progress.set_message("a 700 kB alert, and 3 MB that do not compress");
+    harness.progress.start_phase("a 700 kB alert, and 3 MB that do not compress");
     let deliveries = harness.traffic.large();
     harness.deliver_all(deliveries).await;
 }
 
 /// Has Fynapse sign with both secrets, of which the receiver holds only the old one.
 async fn begin_rotation(harness: &mut Harness) -> anyhow::Result<()> {
-    harness.progress.set_message("Fynapse rotates its secret, and signs with both for now");
+    harness.progress.start_phase("Fynapse rotates its secret, and signs with both for now");
     harness.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
     // The receiver does not notice: it still holds the old secret, which matches the second `v1`.
     let rotate = harness.stack.inspector.secrets.put_secret_value().secret_id(FYNAPSE_SECRET);
@@ -177,9 +172,7 @@ async fn begin_rotation(harness: &mut Harness) -> anyhow::Result<()> {
 }
 
 async fn sqs_outage(harness: &mut Harness) -> anyhow::Result<()> {
-    harness
-        .progress
-        .set_message("SQS and the event bus are down, some balance writes fail, and the poller crashes");
+    harness.progress.start_phase("SQS and the bus are down, balance writes fail, the poller crashes");
     let (bus, writes) =
         (fault_cycle(&["PutEvents"], &BUS_FAULTS), fault_cycle(&["BatchWriteItem"], &WRITE_FAULTS));
     harness.workers.set_fault_plan(move |call| bus(call).or_else(|| writes(call)));
@@ -203,7 +196,7 @@ async fn sqs_outage(harness: &mut Harness) -> anyhow::Result<()> {
 }
 
 async fn dynamodb_outage(harness: &mut Harness) -> anyhow::Result<()> {
-    harness.progress.set_message("DynamoDB is down, while more batches are submitted");
+    harness.progress.start_phase("DynamoDB is down, while more batches are submitted");
     let calls = &["GetItem", "PutItem", "UpdateItem", "Query", "BatchGetItem", "TransactWriteItems"];
     // The workers' outage starts first, while the relay still enqueues what SQS did not take: without messages, no
     // worker would call DynamoDB and fail.
@@ -227,9 +220,7 @@ async fn dynamodb_outage(harness: &mut Harness) -> anyhow::Result<()> {
 /// Crashes the functions, once for each event; the functions that submit; and the relay, after it sent a batch of
 /// messages.
 async fn crashes(harness: &mut Harness) -> anyhow::Result<()> {
-    harness.progress.set_message(
-        "functions crash between record, send and mark; the relay crashes after a send; workers crash",
-    );
+    harness.progress.start_phase("functions crash between record and send; relay and workers crash");
     harness
         .simulator
         .configure(|behaviour| behaviour.incomplete_batch_response = IncompleteBatchResponse::Accepted202);
@@ -288,7 +279,7 @@ fn crash_workers(harness: &Harness) -> CrashPlan {
 
 /// Crashes the processes that record a batch's completion: the poller, or the function that handles its webhook.
 async fn crashes_on_completions(harness: &Harness) {
-    harness.progress.set_message("functions and the poller crash while recording completions");
+    harness.progress.start_phase("functions and the poller crash while recording completions");
     let crash_plan = CrashPlan::new(&FUNCTION_CRASHES);
     let remaining_crashes = crash_plan.clone();
     harness.inject_faults(move |call| {
@@ -302,14 +293,12 @@ async fn crashes_on_completions(harness: &Harness) {
 /// Has Fynapse drop the old secret. The receiver rejects its deliveries until it may load the secret again
 /// (`SECRET_REFETCH_SECS`); from then on it holds only the new one.
 async fn end_rotation(harness: &mut Harness) -> anyhow::Result<()> {
-    harness.progress.set_message("ordinary deliveries, and late alerts");
+    harness.progress.start_phase("ordinary deliveries, and late alerts");
     let round = |n| harness.traffic.both_providers(&format!("meanwhile-{n}"), 3, 2);
     let deliveries = (0..ROTATION_ROUNDS).flat_map(round).collect();
     harness.deliver_first_attempts(deliveries).await;
 
-    harness
-        .progress
-        .set_message("Fynapse signs with the new secret only, which the receiver does not know yet");
+    harness.progress.start_phase("Fynapse signs with the new secret, which the receiver lacks");
     harness.fynapse.sign_with(keys(&[NEW_SECRET])?);
     let deliveries = harness.traffic.fynapse("new-key", 0..15);
     harness.deliver_first_attempts(deliveries).await;
@@ -318,9 +307,7 @@ async fn end_rotation(harness: &mut Harness) -> anyhow::Result<()> {
     harness.stack.clock.advance(Duration::from_secs(SECRET_REFETCH_SECS));
     harness.await_deliveries().await;
 
-    harness
-        .progress
-        .set_message("the receiver knows the new secret only: both keys, and forgeries with the old one");
+    harness.progress.start_phase("the receiver knows only the new secret; forgeries with the old one");
     harness.fynapse.sign_with(keys(&[NEW_SECRET, OLD_SECRET])?);
     let deliveries = [
         harness.traffic.fynapse("two-keys", 20..40),

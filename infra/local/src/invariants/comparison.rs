@@ -24,6 +24,11 @@ impl<E, A> Comparison<E, A> {
         wrong.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Number of all actual items.
+    pub(super) fn copies(&self) -> usize {
+        self.0.values().map(|(_, actual)| actual.len()).sum()
+    }
+
     pub(super) fn missing(&self) -> Vec<String> {
         self.names_where(|_, actual| actual.is_empty())
     }

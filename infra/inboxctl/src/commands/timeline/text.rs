@@ -5,11 +5,28 @@ use inbox_core::timeline_status::SubmissionStatus;
 
 use super::report::{EventWithStatus, ScheduleOutput, SubmissionOutput, TimelineOutput, TimelineReport};
 use crate::audit::AuditLine;
-use crate::output::{Render, Timestamp, line, pluralize, render_table};
+use crate::output::{Render, Timestamp, colours, line, pluralize, render_table};
+
+/// Line above the statuses.
+const STATUS_HEADING: &str = "Status:\n";
 
 impl Render for TimelineReport {
     fn to_text(&self, now: UnixMillis) -> String {
         self.timelines.iter().map(|it| render_timeline(it, now)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn paint(&self, text: &str) -> String {
+        let mut is_status = false;
+        let paint_line = |line: &str| {
+            is_status = line == STATUS_HEADING || is_status && line.starts_with("  ");
+            match line.split_once(": ") {
+                Some((name, status)) if is_status => {
+                    format!("{name}: {}", colours::paint_first_word(status, colours::style_of_state))
+                }
+                Some(_) | None => line.to_owned(),
+            }
+        };
+        colours::paint_states(&text.split_inclusive('\n').map(paint_line).collect::<String>())
     }
 }
 
@@ -41,7 +58,7 @@ fn render_timeline(timeline: &TimelineOutput, now: UnixMillis) -> String {
         line(&timeline.title),
         render_table(["WHEN", "", "EVENT"], rows.collect(), "nothing has happened yet")
     );
-    text += "\nStatus:\n";
+    text += &format!("\n{STATUS_HEADING}");
     text.extend(status_lines(timeline, now).into_iter().map(|it| format!("  {}\n", line(&it))));
     text
 }
