@@ -13,6 +13,7 @@
 mod cold_start;
 mod contracts;
 mod lambda_invoke;
+mod lists;
 mod metrics_recorder;
 mod poller;
 mod poller_interleavings;

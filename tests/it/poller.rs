@@ -11,7 +11,7 @@ mod api_ambiguities;
 mod api_responses;
 mod attacks;
 mod batch_polls;
-mod call_counts;
+pub(crate) mod call_counts;
 mod crashes;
 mod poll_fault_matrix;
 mod poll_problems;

@@ -7,7 +7,7 @@
 //! reads nothing that another process writes: a step between the deferral and the put happens during that request.
 
 use inbox_core::id::Id;
-use inbox_core::limits::DUE_SHARDS;
+use inbox_core::limits::INDEX_SHARDS;
 use local::connector::AwsCall;
 use local::rightfoot_simulator::WebhookLoss;
 use tests::interleave::{SteppedProcess, explore_interleavings, run_in_order};
@@ -43,7 +43,7 @@ const SEND: &str = "SendMessage";
 fn is_step(call: &AwsCall) -> bool {
     match call.operation.as_str() {
         "GetSecretValue" => false,
-        "Query" => call.index >= usize::from(DUE_SHARDS),
+        "Query" => call.index >= usize::from(INDEX_SHARDS),
         _ => true,
     }
 }

@@ -330,7 +330,7 @@ async fn p3_of_two_operators_who_replay_the_same_event_one_is_applied() {
     };
     let both = race_operators(
         &world,
-        |call| call.operation == "UpdateItem",
+        |call| call.operation == "TransactWriteItems",
         |world| act(world, "slow"),
         |world| act(world, "quick"),
     );
@@ -360,7 +360,7 @@ async fn p3_p7_of_two_operators_who_replay_the_same_item_one_is_applied() {
         assert_eq!(world.drain_event_ids().await, [COMPLETED], "at {at}");
     }
     let (world, id) = undeliverable_event().await;
-    let is_update = |call: &AwsCall| call.operation == "UpdateItem";
+    let is_update = |call: &AwsCall| call.operation == "TransactWriteItems";
     let both = race_operators(&world, is_update, act(&id, "ada"), act(&id, "bob"));
     assert_eq!(both.await, (resolved(Resolution::Requeued), QuarantineReplayOutcome::Conflict));
     world.drain_outbox().await;

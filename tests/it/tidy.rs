@@ -4,6 +4,7 @@ mod access_log_metrics;
 mod alarm_runbook;
 mod cargo_targets;
 mod citations;
+mod console_pages;
 mod dependencies;
 mod documents;
 mod emitted_metrics;

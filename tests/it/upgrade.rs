@@ -1,7 +1,7 @@
 //! Upgrades: data written by an earlier version is read and processed by this one.
 //!
 //! `tests/fixtures/stored_items/v<n>.json` is the data that a version left behind, items and messages. The first one was frozen
-//! when the table got its types, before any release. From then on these files are never edited: another form of data is
+//! when the table got its index of lists, before any release. From then on these files are never edited: another form of data is
 //! another file.
 
 use std::collections::{BTreeMap, BTreeSet};

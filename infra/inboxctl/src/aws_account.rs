@@ -178,6 +178,33 @@ impl AwsAccount {
         url.is_some_and(|url| is_loopback(&url) && url.port() == Some(LOCAL_AWS_PORT))
     }
 
+    /// The account of an AWS endpoint on this machine: any credentials will do, and neither the environment nor a profile
+    /// changes anything.
+    pub(crate) fn of_local_endpoint(endpoint_url: &str) -> Self {
+        let credentials = Credentials::new("local", "local", None, None, "local");
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(endpoint_url)
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .timeout_config(timeouts())
+            .build();
+        let setting = |value: &str| Setting { value: value.to_owned(), source: "--endpoint-url".to_owned() };
+        Self {
+            sdk,
+            ca_bundle: None,
+            region: setting("us-east-1"),
+            endpoint: Some(setting(endpoint_url)),
+            ca_bundle_setting: None,
+            credentials: "local".to_owned(),
+        }
+    }
+
+    /// The region.
+    pub(crate) fn region(&self) -> &str {
+        &self.region.value
+    }
+
     /// HTTP client that trusts the system's certificates and those of the AWS clients.
     pub(crate) fn http_client(&self, timeout: Duration) -> anyhow::Result<reqwest::Client> {
         let mut client = reqwest::Client::builder()

@@ -49,7 +49,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum CliCommand {
     #[command(flatten)]
-    Inbox(Command),
+    Inbox(Box<Command>),
     /// Print the script with which a shell completes commands and options.
     Completions(CompletionsArgs),
     /// Print the manual page, or write a page for each command.

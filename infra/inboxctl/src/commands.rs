@@ -1,26 +1,34 @@
 //! The commands, one module each: its arguments, what it does, and its report.
 
+mod audit;
 mod batches;
+mod console;
 mod dead_letters;
-mod doctor;
+pub(crate) mod doctor;
 mod due;
 mod events;
 mod quarantine;
-mod send;
+mod schedules;
+pub(crate) mod send;
 mod submissions;
 mod timeline;
 mod url;
+
+use std::sync::Arc;
 
 use clap::Subcommand;
 
 use crate::output::Rendered;
 use crate::target::Target;
+use audit::ListAuditArgs;
 use batches::BatchesCommand;
+use console::ConsoleArgs;
 use dead_letters::DeadLettersCommand;
 use doctor::DoctorArgs;
 use due::DueArgs;
 use events::EventsCommand;
 use quarantine::QuarantineCommand;
+use schedules::SchedulesCommand;
 use send::SendArgs;
 use submissions::SubmissionsCommand;
 use timeline::TimelineArgs;
@@ -28,6 +36,10 @@ use url::UrlCommand;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Serve the inbox to a browser on this machine: events, timelines, quarantine, replay.
+    ///
+    /// Prints an address with a token that signs in; keep it to yourself. It listens on 127.0.0.1 only, until Ctrl-C.
+    Console(ConsoleArgs),
     /// Mint webhook URLs for Rightfoot.
     #[command(subcommand)]
     Url(UrlCommand),
@@ -41,7 +53,10 @@ pub(crate) enum Command {
     /// Tracked batches.
     #[command(subcommand)]
     Batches(BatchesCommand),
-    /// Submissions through rightfoot-requests; `timeline` shows their status.
+    /// Tracked schedules.
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
+    /// Submissions through rightfoot-requests.
     #[command(subcommand)]
     Submissions(SubmissionsCommand),
     /// Verified deliveries that could not be processed.
@@ -50,6 +65,8 @@ pub(crate) enum Command {
     /// Messages in the dead-letter queue.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// List what operators have done, newest first.
+    Audit(ListAuditArgs),
     /// List what is due for the relay, the poller and an operator, with its times.
     Due(DueArgs),
     /// Check for stuck items and wrong settings. Changes nothing.
@@ -65,17 +82,20 @@ impl Command {
         if matches!(self, Self::Doctor(_)) { doctor::EXIT_UNKNOWN } else { 1 }
     }
 
-    pub(crate) async fn run(self, target: &Target) -> anyhow::Result<Rendered> {
+    pub(crate) async fn run(self, target: &Arc<Target>) -> anyhow::Result<Rendered> {
         // Boxed: with the SDK's calls inside, the futures are too large to be moved about.
         match self {
+            Self::Console(args) => Box::pin(console::serve(target, args)).await,
             Self::Url(command) => Box::pin(command.run(target)).await,
             Self::Send(args) => target.render(&Box::pin(send::send(target, args)).await?),
             Self::Timeline(args) => target.render(&Box::pin(timeline::show(target, args)).await?),
             Self::Events(command) => Box::pin(command.run(target)).await,
             Self::Batches(command) => Box::pin(command.run(target)).await,
+            Self::Schedules(command) => Box::pin(command.run(target)).await,
             Self::Submissions(command) => Box::pin(command.run(target)).await,
             Self::Quarantine(command) => Box::pin(command.run(target)).await,
             Self::DeadLetters(command) => Box::pin(command.run(target)).await,
+            Self::Audit(args) => target.render(&Box::pin(audit::list(target, args)).await?),
             Self::Due(args) => target.render(&Box::pin(due::list(target, args)).await?),
             Self::Doctor(args) => target.render(&Box::pin(doctor::run(target, args)).await?),
         }

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser as NonEmpty;
 use crate::value_parsers::parse_base_url;
 
 /// Options that select the inbox and the output format.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct GlobalArgs {
     /// Take the names of the inbox's resources from this CloudFormation stack.

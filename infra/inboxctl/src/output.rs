@@ -64,6 +64,12 @@ impl Serialize for Timestamp {
 }
 
 impl Timestamp {
+    /// The time to the second, in UTC: `2026-01-02 03:04:05Z`.
+    pub(crate) fn to_text(self) -> String {
+        let text = self.0.rfc3339();
+        text.get(..19).map_or(text.clone(), |secs| format!("{}Z", secs.replace('T', " ")))
+    }
+
     /// The time and its age, for people.
     pub(crate) fn with_age(self, now: UnixMillis) -> String {
         format!("{} ({})", self.0.rfc3339(), self.age(now))

@@ -1,70 +1,108 @@
-//! Pages of a list: `--limit`, `--page`, and the token of the next page.
+//! Pages of a list: `--limit`, `--older`, `--newer`, and the tokens of the next pages.
 
-use std::num::NonZeroUsize;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
-use inbox_aws::stores::ScanCursor;
+use inbox_aws::stores::{ListCursor, ListPage, PageStart};
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
 
-/// Limits and paging of a list.
+use crate::output::Timestamp;
+use crate::short_id;
+use crate::target::Target;
+
+/// Limit and place of a page.
 #[derive(Args)]
 pub(crate) struct PageArgs {
-    /// Maximum number of items.
-    #[arg(long, default_value = "20", value_name = "N")]
-    pub(crate) limit: NonZeroUsize,
-    /// Token of the next page, as printed by the previous one.
+    /// Maximum number of items, up to 500.
+    #[arg(long, default_value = "20", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+    /// The next page of older items: the token that the previous page printed.
+    #[arg(long, value_name = "TOKEN", conflicts_with = "newer")]
+    older: Option<ListCursor>,
+    /// The next page of newer items: the token that the previous page printed.
     #[arg(long, value_name = "TOKEN")]
-    pub(crate) page: Option<String>,
+    newer: Option<ListCursor>,
+    /// Print whole ids, and times with their ages.
+    #[arg(long)]
+    wide: bool,
 }
 
 impl PageArgs {
-    /// Position in a table scan that `--page` names.
-    pub(crate) fn scan_cursor(&self) -> anyhow::Result<Option<ScanCursor>> {
-        let decode = |token: &str| decode_cursor(token).map(|[pk, sk]| ScanCursor { pk, sk });
-        self.page.as_deref().map(decode).transpose()
+    pub(crate) fn limit(&self) -> usize {
+        usize::from(self.limit)
+    }
+
+    /// Prepares the ids of a list to be printed: short ones, unless `--wide` is given. The whole ids are remembered, for commands that
+    /// take short ones.
+    pub(crate) fn printed_ids(&self, target: &Target, ids: &[String]) -> Vec<String> {
+        short_id::remember(target, ids);
+        if self.wide { ids.to_vec() } else { short_id::shorten(ids) }
+    }
+
+    /// Prepares an id to be printed beside the listed ones.
+    pub(crate) fn printed_id(&self, id: &str) -> String {
+        let ids = [id.to_owned()];
+        if self.wide { id.to_owned() } else { short_id::shorten(&ids).concat() }
+    }
+
+    /// Prepares a time to be printed.
+    pub(crate) fn printed_time(&self, time: Timestamp, now: UnixMillis) -> String {
+        if self.wide { time.with_age(now) } else { time.to_text() }
+    }
+
+    pub(crate) const fn is_wide(&self) -> bool {
+        self.wide
+    }
+
+    pub(crate) fn start(&self) -> PageStart {
+        match (&self.older, &self.newer) {
+            (Some(cursor), _) => PageStart::OlderThan(cursor.clone()),
+            (None, Some(cursor)) => PageStart::NewerThan(cursor.clone()),
+            (None, None) => PageStart::Newest,
+        }
     }
 }
 
-/// Token of the next page of a table scan.
-pub(crate) fn scan_token(next: Option<ScanCursor>) -> Option<String> {
-    next.map(|cursor| encode_cursor(&[&cursor.pk, &cursor.sk]))
+/// Tokens of the pages before and after a page, and how far a filter has looked.
+#[derive(Serialize)]
+pub(crate) struct PageInfo {
+    /// Token for `--older`; `None` on the last page.
+    older: Option<String>,
+    /// Token for `--newer`; `None` on the first page.
+    newer: Option<String>,
+    /// Number of items that the filter was compared with.
+    examined: usize,
+    /// Time of the last item that was compared.
+    examined_to: Option<Timestamp>,
+    /// True if the page is not full although there are more items to compare.
+    #[serde(skip)]
+    is_short: bool,
 }
 
-/// Hint at the next page of a list; empty on the last page.
-pub(crate) fn next_page_hint(next: Option<&String>) -> String {
-    next.map(|token| format!("\nThere is more: --page {token}\n")).unwrap_or_default()
-}
-
-/// Encodes a position in a list as the token of `--page`.
-pub(crate) fn encode_cursor(parts: &[&str]) -> String {
-    URL_SAFE_NO_PAD.encode(parts.join("\n"))
-}
-
-/// Decodes a token of `--page`.
-///
-/// # Errors
-///
-/// The token is not of this list.
-pub(crate) fn decode_cursor<const N: usize>(token: &str) -> anyhow::Result<[String; N]> {
-    let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    // Only the last part may hold a line break of its own.
-    let parts = text.map(|text| text.splitn(N, '\n').map(str::to_owned).collect::<Vec<_>>());
-    parts
-        .and_then(|parts| parts.try_into().ok())
-        .ok_or_else(|| anyhow::anyhow!("--page: not a token of this list"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_token_can_be_decoded() {
-        let token = encode_cursor(&["pk#1", "sk\n2"]);
-        assert_eq!(decode_cursor::<2>(&token).unwrap(), ["pk#1", "sk\n2"]);
-        for wrong in ["", "!", "cGsx"] {
-            assert!(decode_cursor::<2>(wrong).is_err(), "{wrong}");
+impl PageInfo {
+    pub(crate) fn new<T>(page: &ListPage<T>, args: &PageArgs) -> Self {
+        let has_further = match args.start() {
+            PageStart::NewerThan(_) => page.newer.is_some(),
+            PageStart::Newest | PageStart::Oldest | PageStart::OlderThan(_) => page.older.is_some(),
+        };
+        Self {
+            older: page.older.as_ref().map(ToString::to_string),
+            newer: page.newer.as_ref().map(ToString::to_string),
+            examined: page.examined,
+            examined_to: page.examined_to.map(Timestamp),
+            is_short: has_further && page.items.len() < args.limit(),
         }
+    }
+
+    /// Hints at the other pages, after a list.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = String::new();
+        if let Some(examined_to) = self.examined_to.filter(|_| self.is_short) {
+            let (count, time) = (self.examined, examined_to.to_text());
+            text += &format!("\nOnly {count} items were compared, as far as {time}: there may be more.\n");
+        }
+        let hint = |label: &str, token: &String| format!("\n{label}: --{} {token}", label.to_lowercase());
+        text.extend(self.older.as_ref().map(|token| hint("Older", token)));
+        text.extend(self.newer.as_ref().map(|token| hint("Newer", token)));
+        if text.is_empty() { text } else { text + "\n" }
     }
 }

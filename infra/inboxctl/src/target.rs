@@ -75,6 +75,21 @@ impl Target {
         })
     }
 
+    /// The inbox behind an AWS endpoint on this machine, with the names of `local`.
+    pub(crate) fn of_local_endpoint(endpoint_url: &str, base_url: &str) -> Self {
+        let clock = Clock::system();
+        let account = AwsAccount::of_local_endpoint(endpoint_url);
+        Self {
+            sdk: account.sdk.clone(),
+            account,
+            clock_skew: ClockSkewCheck::new(clock.clone()),
+            clock,
+            explicit: GlobalArgs { base_url: Some(base_url.to_owned()), ..GlobalArgs::default() },
+            stack: None,
+            is_json: false,
+        }
+    }
+
     /// Renders a command's report as text or JSON.
     pub(crate) fn render(&self, result: &impl Render) -> anyhow::Result<Rendered> {
         Rendered::new(result, self.is_json, self.now())

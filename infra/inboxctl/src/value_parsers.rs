@@ -1,11 +1,17 @@
 //! Parsers of values on the command line. Their errors list the accepted forms.
 
+use clap::Args;
 use inbox_aws::config::BaseUrl;
+use inbox_aws::stores::TimeRange;
+use inbox_core::audit::OperatorAction;
 use inbox_core::delivery::Provider;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
+use inbox_core::origin::Origin;
 use inbox_core::quarantine::{QuarantineId, QuarantineReason};
+use inbox_core::requests::submission::SubmissionKind;
 use inbox_core::time::UnixMillis;
+use inbox_core::timeline_status::{BatchStatus, SubmissionState};
 
 /// A time on the command line: RFC 3339, or an age such as `36h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,26 @@ impl std::str::FromStr for TimeArg {
     }
 }
 
+/// Times between which listed items are.
+#[derive(Args)]
+pub(crate) struct TimeRangeArgs {
+    /// Only items of this time or later: RFC 3339, or an age such as 90m, 36h, 7d.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<TimeArg>,
+    /// Only items before this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<TimeArg>,
+}
+
+impl TimeRangeArgs {
+    pub(crate) fn resolve(&self, now: UnixMillis) -> TimeRange {
+        TimeRange {
+            since: self.since.map(|since| since.resolve(now)),
+            until: self.until.map(|until| until.resolve(now)),
+        }
+    }
+}
+
 impl TimeArg {
     pub(crate) fn resolve(self, now: UnixMillis) -> UnixMillis {
         match self {
@@ -49,8 +75,28 @@ pub(crate) fn parse_provider(name: &str) -> Result<Provider, String> {
     parse_one_of(name, Provider::ALL, Provider::as_str)
 }
 
+pub(crate) fn parse_origin(name: &str) -> Result<Origin, String> {
+    parse_one_of(name, Origin::ALL, Origin::as_str)
+}
+
+pub(crate) fn parse_action(name: &str) -> Result<OperatorAction, String> {
+    parse_one_of(name, OperatorAction::ALL, OperatorAction::as_str)
+}
+
 pub(crate) fn parse_state(name: &str) -> Result<EventState, String> {
     parse_one_of(name, EventState::ALL, EventState::as_str)
+}
+
+pub(crate) fn parse_batch_status(name: &str) -> Result<BatchStatus, String> {
+    parse_one_of(name, BatchStatus::ALL, BatchStatus::as_str)
+}
+
+pub(crate) fn parse_submission_state(name: &str) -> Result<SubmissionState, String> {
+    parse_one_of(name, SubmissionState::ALL, SubmissionState::as_str)
+}
+
+pub(crate) fn parse_submission_kind(name: &str) -> Result<SubmissionKind, String> {
+    parse_one_of(name, &[SubmissionKind::Batch, SubmissionKind::Schedule], SubmissionKind::as_str)
 }
 
 pub(crate) fn parse_reason(name: &str) -> Result<QuarantineReason, String> {
@@ -70,9 +116,22 @@ fn parse_one_of<T: Copy>(name: &str, all: &[T], name_of: fn(T) -> &'static str) 
     })
 }
 
-pub(crate) fn parse_quarantine_id(name: &str) -> Result<QuarantineId, String> {
-    QuarantineId::from_name(name).ok_or_else(|| {
-        "an item is <provider>/<sha256> or <provider>/<subject>/<sha256>, as `quarantine list` prints it"
+/// A quarantined item on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum QuarantineRef {
+    /// Its id.
+    Id(QuarantineId),
+    /// The beginning of its hash, in hexadecimal.
+    Short(String),
+}
+
+pub(crate) fn parse_quarantine_ref(name: &str) -> Result<QuarantineRef, String> {
+    if let Some(id) = QuarantineId::from_name(name) {
+        return Ok(QuarantineRef::Id(id));
+    }
+    let is_short = !name.is_empty() && name.len() < 64 && name.bytes().all(|it| it.is_ascii_hexdigit());
+    is_short.then(|| QuarantineRef::Short(name.to_owned())).ok_or_else(|| {
+        "an item is <provider>/<sha256>, <provider>/<subject>/<sha256>, or a short id as `quarantine list` prints it"
             .to_owned()
     })
 }

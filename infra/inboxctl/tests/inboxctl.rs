@@ -6,10 +6,14 @@
 mod aws_account;
 #[path = "inboxctl/aws_profiles.rs"]
 mod aws_profiles;
+#[path = "inboxctl/bulk_replay.rs"]
+mod bulk_replay;
 #[path = "inboxctl/cli_errors.rs"]
 mod cli_errors;
 #[path = "inboxctl/clock_skew.rs"]
 mod clock_skew;
+#[path = "inboxctl/console.rs"]
+mod console;
 #[path = "inboxctl/doctor.rs"]
 mod doctor;
 #[path = "inboxctl/doctor_findings.rs"]
@@ -24,6 +28,8 @@ mod lost_messages;
 mod operator_actions;
 #[path = "inboxctl/quarantine.rs"]
 mod quarantine;
+#[path = "inboxctl/schedules_and_submissions.rs"]
+mod schedules_and_submissions;
 #[path = "inboxctl/send_and_mint.rs"]
 mod send_and_mint;
 #[path = "inboxctl/shell_integration.rs"]
@@ -48,6 +54,7 @@ use inbox_aws::clock::Clock;
 use inbox_core::time::UnixMillis;
 use local::lambda_api::aws_endpoint;
 use local::stack::{self, DEAD_LETTER_QUEUE};
+use tempfile::TempDir;
 use tests::World;
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -64,6 +71,8 @@ struct CliHarness {
     http_url: String,
     time: Arc<AtomicI64>,
     servers: Vec<JoinHandle<()>>,
+    /// Where `inboxctl` remembers the last list.
+    state: TempDir,
 }
 
 /// Output and exit code of a run of `inboxctl`.
@@ -88,7 +97,15 @@ impl CliHarness {
     }
 
     async fn with_clock(time: Arc<AtomicI64>, clock: Clock) -> Self {
-        let world = World::with_options(|options| options.clock = clock).await;
+        Self::serve(World::with_options(|options| options.clock = clock).await, time).await
+    }
+
+    /// A stack that has processed something already, with its own clock.
+    async fn of_world(world: World) -> Self {
+        Self::serve(world, Arc::default()).await
+    }
+
+    async fn serve(world: World, time: Arc<AtomicI64>) -> Self {
         let (aws, http) = (bind_listener().await, bind_listener().await);
         let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let (aws_url, http_url) = (url(&aws), url(&http));
@@ -96,7 +113,8 @@ impl CliHarness {
             stack::spawn_server(aws, aws_endpoint(&world.stack, aws_url.clone())),
             stack::spawn_server(http, world.stack.webhook_routes()),
         ];
-        Self { world, aws_url, http_url, time, servers: serving }
+        let state = tempfile::tempdir().unwrap();
+        Self { world, aws_url, http_url, time, servers: serving, state }
     }
 
     fn advance(&self, span: Duration) {
@@ -105,7 +123,9 @@ impl CliHarness {
 
     /// Runs `inboxctl` with these arguments; one in single quotes may hold blanks.
     async fn run(&self, words: &str) -> CliOutput {
-        self.run_with_env(words, &[("AWS_ENDPOINT_URL", self.aws_url.as_str())]).await
+        let state = self.state.path().to_str().unwrap();
+        let env = [("AWS_ENDPOINT_URL", self.aws_url.as_str()), ("XDG_STATE_HOME", state)];
+        self.run_with_env(words, &env).await
     }
 
     async fn run_with_env(&self, words: &str, env: &[(&str, &str)]) -> CliOutput {
@@ -160,6 +180,8 @@ fn inboxctl_command(words: &str, env: &[(&str, &str)]) -> Command {
         .env_clear()
         .env("AWS_ACCESS_KEY_ID", "local")
         .env("AWS_SECRET_ACCESS_KEY", "local")
+        // Not this user's own: no list is remembered unless the test says where.
+        .env("XDG_STATE_HOME", "/dev/null")
         .envs(env.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true);

@@ -76,6 +76,9 @@ struct ServeArgs {
     /// Port of the simulated Rightfoot API.
     #[arg(long, default_value_t = 9002, value_name = "PORT", conflicts_with = "rightfoot_api")]
     rightfoot_port: u16,
+    /// Port of the console, for a browser [default: 9003, or any free port if that is taken].
+    #[arg(long, value_name = "PORT")]
+    console_port: Option<u16>,
     /// Share of the simulated Rightfoot's webhooks that are lost, in percent.
     #[arg(long, default_value_t = 0, value_name = "PCT", value_parser = clap::value_parser!(u8).range(0..=100), conflicts_with = "rightfoot_api")]
     lose_webhooks: u8,
@@ -306,6 +309,7 @@ impl ServeArgs {
             // With a real Rightfoot, the option is required, so this default is only for the simulated one.
             rightfoot_api_key: self.rightfoot_api_key.unwrap_or_else(|| "local-rightfoot-api-key".to_owned()),
             http_port: self.http_port,
+            console_port: self.console_port,
             aws_port: self.aws_port,
             bind: self.bind,
             data_dir: (!self.memory).then_some(self.data),

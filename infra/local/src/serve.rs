@@ -28,6 +28,7 @@ use crate::stack::{
 };
 
 mod bus_events;
+mod console;
 mod listeners;
 mod log_line;
 pub mod logging;
@@ -78,6 +79,8 @@ pub struct ServeOptions {
     pub worker: bool,
     /// True if the relay and the poller are scheduled.
     pub run_schedules: bool,
+    /// Port of the console; `None` for the default one, or any free one if that is taken.
+    pub console_port: Option<u16>,
     /// Endpoint to which every event of the bus is posted.
     pub forward_to: Option<DestinationUrl>,
     /// Form of the log lines.
@@ -166,9 +169,8 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         serving.extend(listener.serve_programs(|_| simulator.routes()));
         serving.push(simulator.run_every(rightfoot_only::TICK_PAUSE));
     }
-    if let Some(warning) = bind_warning(options.bind) {
-        eprintln!("{warning}");
-    }
+    serving.push(console::serve(&options, &aws_url, &http_url).await.context("--console-port")?);
+    print_bind_warning(options.bind);
     print!("{}", startup_message(&options, &stack, [&http_url, &aws_url, &rightfoot_url], due_again)?);
     println!("ready");
     wait_for_shutdown().await?;
@@ -177,6 +179,12 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     }
     eprintln!("stopped");
     Ok(())
+}
+
+fn print_bind_warning(bind: Option<IpAddr>) {
+    if let Some(warning) = bind_warning(bind) {
+        eprintln!("{warning}");
+    }
 }
 
 fn check_secrets(options: &ServeOptions) -> anyhow::Result<()> {

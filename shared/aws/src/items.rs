@@ -20,6 +20,7 @@ use crate::table::attribute::Attribute;
 mod alert_effect;
 mod audit;
 mod batch;
+mod bulk_replay;
 pub(crate) mod event_record;
 mod past_cycle;
 pub(crate) mod payload;
@@ -30,7 +31,9 @@ pub(crate) mod submission;
 pub(crate) mod tracking_state;
 
 pub use alert_effect::AlertEffectItem;
+pub use audit::AuditItem;
 pub use batch::BatchItem;
+pub use bulk_replay::BulkReplay;
 pub use event_record::EventRecord;
 pub use past_cycle::PastCycle;
 pub use payload::StoredPayload;

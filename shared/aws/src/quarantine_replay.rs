@@ -106,9 +106,10 @@ impl QuarantineReplayer {
         let by = operator.audit_entry(OperatorAction::Requeue, self.recorder.clock().now());
         match self.store.replay_quarantined(&key, &by).await? {
             ReplayOutcome::NotFound => Ok(QuarantineReplayOutcome::EventExpired(key)),
-            ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => {
-                Ok(QuarantineReplayOutcome::Conflict)
-            }
+            // The last two have nothing to do with quarantine.
+            ReplayOutcome::Conflict
+            | ReplayOutcome::MayStillBeQueued { .. }
+            | ReplayOutcome::AlreadyReplayed => Ok(QuarantineReplayOutcome::Conflict),
             // Done: an earlier replay was interrupted before it closed the item.
             ReplayOutcome::Due { .. } | ReplayOutcome::WrongState(EventState::Done) => {
                 self.close_item(item, Resolution::Requeued, key, &by, None).await

@@ -18,23 +18,32 @@
 //! A function holds the stores that it uses, and its role permits what these do, and nothing else: each store's `ACTIONS`
 //! are in [`crate::iam::ROLES`].
 
+mod audited_update;
 mod bound_subjects;
 mod due_index;
 mod event_store;
 mod json_payloads;
+mod list_cursor;
+mod list_page;
 mod operator;
 mod outbox;
 mod poll_store;
 mod processing;
 mod quarantine;
 mod restart_event;
+mod sharded_index;
 mod submissions;
 mod tracking;
 
-pub use crate::table::{ScanCursor, ScanPage, Table, WriteOutcome};
+pub use crate::table::{Table, WriteOutcome};
 pub use due_index::{DueIndex, DueKey, DuePage, DueScan};
 pub use event_store::EventStore;
-pub use operator::{EventFilter, OperatorStore, ReplayOutcome, Timeline, TrackedWithProblem};
+pub use list_cursor::{InvalidListCursor, ListCursor};
+pub use list_page::{ListPage, PageStart};
+pub use operator::{
+    AuditFilter, BatchFilter, EventFilter, LISTED_ATTRIBUTES, OperatorStore, QuarantineFilter, ReplayOutcome,
+    ScheduleChange, ScheduleFilter, SubmissionFilter, TimeRange, Timeline, TrackedWithProblem,
+};
 pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
 pub use poll_store::{AlertedAuthorizers, BatchProgress, PollStore};
 pub use processing::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Processing};

@@ -32,8 +32,6 @@ use key::Key;
 use update::Update;
 use value::{Item, read};
 
-pub use scan::{ScanCursor, ScanPage};
-
 pub(crate) const GET: &str = "dynamodb:GetItem";
 pub(crate) const PUT: &str = "dynamodb:PutItem";
 pub(crate) const UPDATE: &str = "dynamodb:UpdateItem";

@@ -1,14 +1,19 @@
 //! The audit trail of operators' actions.
 
+use std::fmt;
 use std::time::Duration;
 
-use strum::{EnumString, IntoStaticStr};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
+use crate::event::EventKey;
+use crate::id::Id;
 use crate::limits::QUEUE_RETENTION_DAYS;
+use crate::quarantine::QuarantineId;
+use crate::subject::Subject;
 use crate::time::UnixMillis;
 
 /// An action of an operator on an event, quarantined item or submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum OperatorAction {
     /// Had quarantined bytes parsed again, or a finished event sent again.
@@ -23,6 +28,10 @@ pub enum OperatorAction {
     DeclareLost,
     /// Closed a quarantined item for good.
     Discard,
+    /// Ended the tracking of a schedule.
+    Untrack,
+    /// Changed a tracked schedule.
+    Update,
 }
 
 impl OperatorAction {
@@ -30,6 +39,9 @@ impl OperatorAction {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// Every action.
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The action with this name.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -48,6 +60,31 @@ pub struct AuditEntry {
     pub action: OperatorAction,
     /// The operator's reason.
     pub reason: String,
+}
+
+/// What an audit entry is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditSubject {
+    /// An event.
+    Event(EventKey),
+    /// A quarantined item.
+    Quarantined(QuarantineId),
+    /// A schedule.
+    Schedule(Id),
+    /// A submission.
+    Submission(Subject),
+}
+
+/// Writes the subject as commands take it.
+impl fmt::Display for AuditSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(key) => write!(f, "event {key}"),
+            Self::Quarantined(id) => write!(f, "quarantine {id}"),
+            Self::Schedule(id) => write!(f, "schedule {}", id.as_str()),
+            Self::Submission(id) => write!(f, "submission {id}"),
+        }
+    }
 }
 
 /// The person who asks for a change, and the reason.

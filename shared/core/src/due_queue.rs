@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::limits::{DUE_SHARDS, RELAY_AGE_MS, RELAY_BACKOFF_MAX_MS};
+use crate::limits::{RELAY_AGE_MS, RELAY_BACKOFF_MAX_MS};
+use crate::shards;
 use crate::time::UnixMillis;
 
 /// A family of partitions of the index `due`, named after the function or people that process its items.
@@ -32,18 +31,12 @@ impl DueQueue {
 
     /// The partition of the index `due` for items with this partition key.
     pub fn shard(self, pk: &str) -> String {
-        // Items hash evenly over the shards, so that no partition of the index gets all writes.
-        let byte = Sha256::digest(pk.as_bytes()).first().copied().unwrap_or(0);
-        self.partition(byte % DUE_SHARDS)
+        shards::shard(self.as_str(), pk)
     }
 
     /// Every partition of the family; all of them must be read.
     pub fn shards(self) -> impl Iterator<Item = String> {
-        (0..DUE_SHARDS).map(move |shard| self.partition(shard))
-    }
-
-    fn partition(self, shard: u8) -> String {
-        format!("{}#{shard:02}", self.as_str())
+        shards::shards(self.as_str())
     }
 }
 

@@ -77,6 +77,11 @@ pub fn publisher_tag(event_id: &str, replay: u64) -> String {
     short_hash(&format!("{replay}#{event_id}"))
 }
 
+/// The mark that a bulk replay leaves on an alert that one of its events publishes.
+pub fn bulk_publisher_tag(bulk_id: &str) -> String {
+    short_hash(&format!("bulk#{bulk_id}"))
+}
+
 /// The meaning of a row's status code (shared/providers/rightfoot.md, "Status codes"). `unknown` for an undocumented one: there may be
 /// more.
 pub const fn status_code_name(status_code: i64) -> &'static str {
@@ -112,6 +117,8 @@ mod tests {
         assert_eq!(publisher_tag("fynapse/event/e-1", 1), "s4oKq6TfMkR07UJJ7KoH9A");
         assert_ne!(publisher_tag("fynapse/event/e-1", 1), publisher_tag("fynapse/event/e-1", 2));
         assert_ne!(publisher_tag("fynapse/event/e-1", 1), publisher_tag("fynapse/event/e-2", 1));
+        // printf 'bulk#b-1' | sha256sum | head -c 32 | xxd -r -p | basenc --base64url
+        assert_eq!(bulk_publisher_tag("b-1"), "-nT66hPk2lhfAyzgA_lsaQ");
     }
 
     proptest! {

@@ -1,6 +1,9 @@
 //! The earliest deletion of each kind of item (TTL).
 
-use crate::limits::{PARTS_MARGIN_DAYS, QUARANTINE_RETENTION_DAYS, RETENTION_MIN_DAYS, UNTRACKED_OPEN_DAYS};
+use crate::limits::{
+    AUDIT_RETENTION_DAYS, PARTS_MARGIN_DAYS, QUARANTINE_RETENTION_DAYS, RETENTION_MIN_DAYS,
+    UNTRACKED_OPEN_DAYS,
+};
 use crate::time::{UnixMillis, UnixSecs};
 
 /// The earliest deletion of a finished record.
@@ -18,6 +21,11 @@ pub fn quarantined_record_expiry(now: UnixMillis, retention_days: u64) -> UnixSe
 /// The earliest deletion of a quarantined delivery.
 pub fn quarantine_expiry(now: UnixMillis) -> UnixSecs {
     now.secs().plus_days(QUARANTINE_RETENTION_DAYS)
+}
+
+/// The earliest deletion of an audit entry: not before the record that it is about.
+pub fn audit_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
+    now.secs().plus_days(retention_days.max(AUDIT_RETENTION_DAYS))
 }
 
 /// The earliest deletion of payload parts that are referred to at `now`: later than everything that may refer
@@ -43,6 +51,7 @@ mod tests {
         assert_eq!(open_events_expiry(UnixMillis(1_000)), UnixSecs(1 + 2 * 86_400));
         for retention in [1, 30, 90, 400] {
             assert!(parts_expiry(now, retention) > record_expiry(now, retention));
+            assert!(audit_expiry(now, retention) >= record_expiry(now, retention));
             assert!(parts_expiry(now, retention) > quarantine_expiry(now));
             assert!(parts_expiry(now, retention) > quarantined_record_expiry(now, retention));
             assert!(quarantined_record_expiry(now, retention) > quarantine_expiry(now));

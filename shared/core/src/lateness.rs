@@ -23,6 +23,11 @@ pub fn is_processing_slow(sent_at: UnixMillis, now: UnixMillis) -> bool {
     now.since(sent_at) > Duration::from_secs(SLOW_AFTER_SECS)
 }
 
+/// The time before which an event must have been sent for [`is_processing_slow`].
+pub fn slow_before(now: UnixMillis) -> UnixMillis {
+    now.minus(Duration::from_secs(SLOW_AFTER_SECS))
+}
+
 /// Returns `true` if a submission was written so long ago that its outcome should be known. A younger one may still be in
 /// progress.
 pub fn is_outcome_late(written_at: UnixMillis, now: UnixMillis) -> bool {

@@ -78,5 +78,5 @@ const _: () = {
     // After a failed fetch there is time for another one before the copy is too old.
     assert!(SECRET_REFRESH_SECS + SECRET_REFETCH_SECS <= SECRET_TTL_SECS);
     // The index partition is chosen from one byte of a hash.
-    assert!(DUE_SHARDS.is_power_of_two());
+    assert!(INDEX_SHARDS.is_power_of_two());
 };

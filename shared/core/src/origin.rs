@@ -1,9 +1,9 @@
 //! The origin of an event.
 
-use strum::{EnumString, IntoStaticStr};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// The way in which an event was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Origin {
     /// A webhook delivered it.
@@ -15,6 +15,9 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Every origin.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
     /// The name used in records and messages.
     pub fn as_str(self) -> &'static str {
         self.into()

@@ -8,6 +8,7 @@ mod json_fields;
 pub mod submission;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -280,16 +281,7 @@ fn track_batch(fields: &mut JsonFields<'_>) -> Result<TrackBatch, InvalidRequest
 fn track_schedule(fields: &mut JsonFields<'_>) -> Result<TrackSchedule, InvalidRequest> {
     let schedule_id = fields.id("schedule_id")?;
     let probes = probes(fields)?.ok_or_else(|| InvalidRequest::new("probe_authorizers", "is missing"))?;
-    let mut thresholds = Thresholds::default();
-    if let Some(raw) = fields.optional("thresholds") {
-        let mut own = JsonFields::parse("thresholds", raw)?;
-        thresholds.default =
-            own.optional("default").map(|raw| json_fields::amount("thresholds.default", raw)).transpose()?;
-        if let Some(raw) = own.optional("authorizers") {
-            thresholds.authorizers = JsonFields::parse("thresholds.authorizers", raw)?.amounts()?;
-        }
-        own.reject_unknown()?;
-    }
+    let thresholds = fields.optional("thresholds").map(thresholds).transpose()?.unwrap_or_default();
     let interval = interval(fields)?;
     // Strict, because Rightfoot does not see this request and cannot check it.
     let expires_at = match fields.optional_text("expires_at")? {
@@ -300,6 +292,28 @@ fn track_schedule(fields: &mut JsonFields<'_>) -> Result<TrackSchedule, InvalidR
         None => None,
     };
     Ok(TrackSchedule { schedule_id, probes, thresholds, interval, expires_at, binding: binding(fields)? })
+}
+
+/// Parses thresholds on their own, in the form that `track_schedule` takes.
+///
+/// # Errors
+///
+/// The first field that is not valid.
+pub fn parse_thresholds(json: &str) -> Result<Thresholds, InvalidRequest> {
+    let raw = serde_json::from_str(json).map_err(|_| InvalidRequest::new("thresholds", "is not JSON"))?;
+    thresholds(raw)
+}
+
+fn thresholds(raw: &RawValue) -> Result<Thresholds, InvalidRequest> {
+    let mut fields = JsonFields::parse("thresholds", raw)?;
+    let default = fields.optional("default");
+    let default = default.map(|raw| json_fields::amount("thresholds.default", raw)).transpose()?;
+    let authorizers = match fields.optional("authorizers") {
+        Some(raw) => JsonFields::parse("thresholds.authorizers", raw)?.amounts()?,
+        None => BTreeMap::new(),
+    };
+    fields.reject_unknown()?;
+    Ok(Thresholds { default, authorizers })
 }
 
 /// Rejects a field that the caller must not set, because the inbox does.

@@ -1,5 +1,7 @@
 //! The status of an event, batch or submission in its timeline, and who takes the next step.
 
+use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
+
 use crate::audit::{AuditEntry, message_expiry};
 use crate::lifecycle::{EventState, Lifecycle};
 use crate::time::UnixMillis;
@@ -40,7 +42,8 @@ impl EventStatus {
 }
 
 /// The status of a batch that is or was tracked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum BatchStatus {
     /// Not complete; the poller asks for it again.
     Tracked,
@@ -60,13 +63,12 @@ impl BatchStatus {
         }
     }
 
+    /// Every status.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
     /// The name shown to operators.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tracked => "tracked",
-            Self::Settled => "settled",
-            Self::Overdue => "overdue",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -84,7 +86,13 @@ pub struct SubmissionOutcome {
 }
 
 /// The status of a submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(
+    name(SubmissionState),
+    derive(IntoStaticStr, VariantArray),
+    strum(serialize_all = "snake_case"),
+    doc = "The status of a submission, without its times."
+)]
 pub enum SubmissionStatus {
     /// Its outcome is unknown: the sender has to repeat the request, and an alarm is raised at this time.
     Unknown {
@@ -99,6 +107,16 @@ pub enum SubmissionStatus {
     Abandoned,
     /// Nothing is left to do.
     Concluded,
+}
+
+impl SubmissionState {
+    /// Every state.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The name shown to operators.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 impl SubmissionOutcome {
@@ -118,6 +136,7 @@ impl SubmissionOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use crate::audit::{Operator, OperatorAction};
     use crate::limits::QUEUE_RETENTION_DAYS;
 

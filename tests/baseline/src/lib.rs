@@ -153,6 +153,8 @@ impl BaselineInbox {
             .item("attempts", number(0))
             .item("due", text("outbox#00"))
             .item("due_at", number(now + 30_000))
+            .item("listed", text("event#00"))
+            .item("listed_at", number(now))
             .condition_expression("attribute_not_exists(pk)")
             .send()
             .await?;

@@ -51,7 +51,7 @@ async fn listing_dead_letters_leaves_them_on_the_queue() {
 
 #[tokio::test]
 async fn p2_whatever_goes_wrong_in_a_redrive_the_message_is_on_one_of_the_queues() {
-    const CALLS: [&str; 3] = ["SendMessage", "UpdateItem", "DeleteMessage"];
+    const CALLS: [&str; 3] = ["SendMessage", "TransactWriteItems", "DeleteMessage"];
     for (operation, fault) in
         CALLS.into_iter().flat_map(|call| Fault::FOR_ANY_CALL.map(|fault| (call, fault)))
     {

@@ -84,8 +84,8 @@ fn is_closed(outcome: &QuarantineReplayOutcome) -> bool {
 async fn p2_p3_p7_whatever_goes_wrong_in_a_replay_the_second_one_mends_it() {
     let operations =
         async |replayed| dry_run(replayed).await.into_iter().map(|call| call.operation).collect::<Vec<_>>();
-    let of_delivery = ["GetItem", "GetItem", "PutItem", "SendMessage", "UpdateItem", "UpdateItem"];
-    let of_event = ["GetItem", "GetItem", "UpdateItem", "UpdateItem"];
+    let of_delivery = ["GetItem", "GetItem", "PutItem", "SendMessage", "UpdateItem", "TransactWriteItems"];
+    let of_event = ["GetItem", "GetItem", "TransactWriteItems", "TransactWriteItems"];
     assert_eq!(operations(Replayed::Delivery).await, of_delivery);
     assert_eq!(operations(Replayed::Event).await, of_event);
     run_matrix(&[(Replayed::Delivery, of_delivery.len()), (Replayed::Event, of_event.len())]).await;

@@ -316,6 +316,13 @@ async fn the_local_table_has_the_templates_keys_and_index() {
         (text("AttributeName"), text("AttributeType"))
     });
     assert_eq!(types(local_types.collect()), types(template_types.collect()));
+    let projection = |it: &aws_sdk_dynamodb::types::Projection| {
+        let kind = it.projection_type.as_ref().unwrap().as_str();
+        match it.non_key_attributes() {
+            [] => json!({"ProjectionType": kind}),
+            attributes => json!({"ProjectionType": kind, "NonKeyAttributes": attributes}),
+        }
+    };
     let indexes: Vec<_> = local
         .global_secondary_indexes()
         .iter()
@@ -323,7 +330,7 @@ async fn the_local_table_has_the_templates_keys_and_index() {
             json!({
                 "IndexName": index.index_name,
                 "KeySchema": schema(index.key_schema()),
-                "Projection": {"ProjectionType": index.projection.as_ref().unwrap().projection_type.as_ref().unwrap().as_str()},
+                "Projection": projection(index.projection.as_ref().unwrap()),
             })
         })
         .collect();

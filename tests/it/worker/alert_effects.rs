@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use inbox_aws::stores::ReplayOutcome;
 use inbox_core::audit::{AuditEntry, OperatorAction};
 use inbox_core::event::EventKey;
 use tests::{World, alert_event_id, completion_event_id, extract_body, number, text};
@@ -107,6 +108,57 @@ async fn p10_a_replayed_event_has_its_effects_again_and_they_carry_the_number() 
     let effect = world.item("rightfoot#batch#b-1", "effect#alert#a").await.unwrap();
     assert_eq!((number(&effect, "replay"), text(&effect, "claim_by")), (Some(1), ""));
     assert_eq!(world.run_worker().await.received, 0);
+}
+
+#[tokio::test]
+async fn p5_a_bulk_replay_publishes_each_authorizers_alert_once_whatever_number_of_events_names_it() {
+    let it = RightfootWorld::with_run("b-1", &[("a", "150.00"), ("b", "200.00")]).await;
+    let world = &it.world;
+    for (uuid, alerts) in [
+        ("u-1", [("a", "150.00", "100")].as_slice()),
+        ("u-2", &[("a", "150.00", "100"), ("b", "200.00", "100")]),
+        ("u-3", &[("b", "200.00", "100")]),
+    ] {
+        world.deliver_rightfoot(alert_with("b-1", uuid, alerts)).await;
+        world.run_worker().await;
+    }
+    let published = ["rightfoot/batch/b-1/threshold-met/a", "rightfoot/batch/b-1/threshold-met/b"];
+    assert_eq!(world.drain_bus_ids().await, published);
+    let operator = &world.stack.stores.operator;
+    let keys: Vec<_> =
+        ["u-1", "u-2", "u-3"].map(|it| EventKey::from_event_id(&alert_event_id("b-1", it)).unwrap()).into();
+    let replay = async |bulk_id: &str| {
+        let mut outcomes = Vec::new();
+        for key in &keys {
+            let entry = audit_entry(world, OperatorAction::Replay);
+            outcomes.push(operator.replay_in_bulk(key, bulk_id, &entry).await.unwrap());
+            world.advance(Duration::from_secs(1));
+        }
+        // Of two workers at the same alert, one requeues its event.
+        for _ in 0..3 {
+            world.run_relay().await.unwrap().unwrap();
+            world.run_worker().await;
+            world.advance(Duration::from_secs(61));
+        }
+        outcomes
+    };
+    let due = |replay| vec![ReplayOutcome::Due { replay }; 3];
+    assert_eq!(replay("bulk-1").await, due(1));
+    assert_eq!(world.drain_bus_ids().await, published, "three events, two alerts");
+    // Once more, as after an interruption: nothing is repeated.
+    assert_eq!(replay("bulk-1").await, vec![ReplayOutcome::AlreadyReplayed; 3]);
+    assert_eq!(world.drain_bus_ids().await, Vec::<String>::new());
+    // Another bulk replay publishes again.
+    assert_eq!(replay("bulk-2").await, due(2));
+    assert_eq!(world.drain_bus_ids().await, published);
+    // And so does a replay of each event alone.
+    for key in &keys {
+        operator.replay_done(key, &audit_entry(world, OperatorAction::Replay)).await.unwrap();
+        world.run_relay().await.unwrap().unwrap();
+        world.run_worker().await;
+    }
+    let alone = world.drain_bus_ids().await;
+    assert_eq!(alone, [published[0], published[0], published[1], published[1]]);
 }
 
 #[tokio::test]

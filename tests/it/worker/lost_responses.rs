@@ -71,7 +71,7 @@ async fn prepare_event(ending: Ending) -> RightfootWorld {
 #[tokio::test]
 async fn p10_an_ending_whose_answer_was_lost_is_written_and_its_message_acknowledged() {
     for ending in Ending::ALL {
-        let at = last_update_index(ending).await;
+        let at = Box::pin(last_update_index(ending)).await;
         let it = prepare_event(ending).await;
         it.world.lose_response(move |call| call.index == at);
         let outcome = it.world.run_worker_once().await;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use inbox_aws::config::poll_timing;
 use inbox_aws::items::BatchItem;
-use inbox_aws::stores::{Created, TrackOutcome};
+use inbox_aws::stores::{BatchFilter, Created, TrackOutcome};
 use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::subject::Subject;
@@ -18,14 +18,14 @@ use crate::aws_error::WithResource;
 use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::poll_problem_text::{PollProblemOutput, batch_problem_text};
 use crate::output::{Render, Rendered, Timestamp, pluralize, render_table, time_text, timestamp};
-use crate::paging::{PageArgs, next_page_hint, scan_token};
+use crate::paging::{PageArgs, PageInfo};
 use crate::stack_parameters;
 use crate::target::Target;
-use crate::value_parsers::parse_id;
+use crate::value_parsers::{TimeRangeArgs, parse_batch_status, parse_id};
 
 #[derive(Subcommand)]
 pub(crate) enum BatchesCommand {
-    /// List batches that are or were tracked, in no order. Scans the table.
+    /// List batches that are or were tracked, newest first.
     List(ListBatchesArgs),
     /// Track a batch that was not submitted through rightfoot-requests.
     Track(TrackBatchArgs),
@@ -42,50 +42,43 @@ impl BatchesCommand {
 
 #[derive(Args)]
 pub(crate) struct ListBatchesArgs {
-    /// Only batches in this state.
-    #[arg(long, value_enum)]
-    state: Option<BatchState>,
+    /// Only batches with this status: tracked (the poller still asks for it), settled (all results are known), or overdue.
+    #[arg(long, value_name = "STATUS", value_parser = parse_batch_status)]
+    state: Option<BatchStatus>,
     /// Only runs of this schedule.
-    #[arg(long, value_name = "ID")]
-    schedule: Option<String>,
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    schedule: Option<Id>,
+    /// Only batches of this subject.
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<Subject>,
+    #[command(flatten)]
+    tracked: TimeRangeArgs,
     #[command(flatten)]
     page: PageArgs,
-}
-
-/// State of a tracked batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum BatchState {
-    /// Not settled yet; the poller still asks for it.
-    Tracked,
-    /// All results are known.
-    Settled,
-    /// Its deadline has passed.
-    Overdue,
-}
-
-impl From<BatchState> for BatchStatus {
-    fn from(state: BatchState) -> Self {
-        match state {
-            BatchState::Tracked => Self::Tracked,
-            BatchState::Settled => Self::Settled,
-            BatchState::Overdue => Self::Overdue,
-        }
-    }
 }
 
 /// A page of batches that are or were tracked.
 #[derive(Serialize)]
 struct BatchList {
     batches: Vec<BatchOutput>,
-    /// Token for `--page`; `None` on the last page.
-    next: Option<String>,
+    #[serde(flatten)]
+    page: PageInfo,
+    #[serde(skip)]
+    printed: Vec<PrintedCells>,
+}
+
+/// The cells of a batch whose form depends on `--wide`.
+struct PrintedCells {
+    id: String,
+    schedule: String,
+    status: String,
 }
 
 /// A batch that is or was tracked.
 #[derive(Serialize)]
 pub(crate) struct BatchOutput {
     pub(crate) batch_id: String,
-    state: &'static str,
+    pub(crate) state: &'static str,
     subject: Option<String>,
     schedule_id: Option<String>,
     pub(crate) expected: u64,
@@ -124,6 +117,16 @@ impl BatchOutput {
     }
 }
 
+impl BatchOutput {
+    /// The status in a few words: the next poll, or the end, and whether the polls have a problem.
+    fn short_status(&self, now: UnixMillis) -> String {
+        let problem = if self.problem.is_some() { ", has a problem" } else { "" };
+        let ages = [("overdue", self.overdue_at), ("settled", self.settled_at), ("next poll", self.due_at)];
+        let found = ages.into_iter().find_map(|(label, at)| Some(format!("{label} {}", at?.age(now))));
+        found.unwrap_or_default() + problem
+    }
+}
+
 /// Describes the status of a batch, with its next poll and the problem of the last ones.
 fn status_text(batch: &BatchItem, status: BatchStatus, now: UnixMillis) -> String {
     let state_since = |label, at| format!("{label} {}", time_text(at, now));
@@ -141,42 +144,41 @@ fn status_text(batch: &BatchItem, status: BatchStatus, now: UnixMillis) -> Strin
 }
 
 async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Result<BatchList> {
-    let cursor = args.page.scan_cursor()?;
-    let is_match = |batch: &BatchItem| {
-        args.state
-            .is_none_or(|state| BatchStatus::from(state) == BatchStatus::of(batch.done_at, batch.overdue_at))
-            && args.schedule.as_ref().is_none_or(|schedule| {
-                batch.tracked.schedule_id.as_ref().is_some_and(|id| id.as_str() == schedule)
-            })
+    let now = target.now();
+    let filter = BatchFilter {
+        tracked: args.tracked.resolve(now),
+        schedule_id: args.schedule,
+        subject: args.subject,
+        status: args.state,
     };
-    let page = target
-        .stores()?
-        .operator
-        .list_batches(cursor, args.page.limit.get(), is_match)
-        .await
-        .with_resource(&target.inbox_table()?)?;
-    Ok(BatchList {
-        batches: page.items.iter().map(|batch| BatchOutput::new(batch, target.now())).collect(),
-        next: scan_token(page.next),
-    })
+    let listed = target.stores()?.operator.list_batches(&filter, &args.page.start(), args.page.limit()).await;
+    let page = listed.with_resource(&target.inbox_table()?)?;
+    let batches: Vec<_> = page.items.iter().map(|batch| BatchOutput::new(batch, now)).collect();
+    let ids: Vec<_> = batches.iter().map(|it| it.batch_id.clone()).collect();
+    let printed_cells = |(it, id): (&BatchOutput, String)| PrintedCells {
+        id,
+        schedule: it.schedule_id.as_ref().map_or("-".to_owned(), |id| args.page.printed_id(id)),
+        status: if args.page.is_wide() { it.status.clone() } else { it.short_status(now) },
+    };
+    let printed = batches.iter().zip(args.page.printed_ids(target, &ids)).map(printed_cells).collect();
+    Ok(BatchList { batches, page: PageInfo::new(&page, &args.page), printed })
 }
 
 impl Render for BatchList {
     fn to_text(&self, _: UnixMillis) -> String {
-        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        let rows = self.batches.iter().map(|it| {
+        let rows = self.batches.iter().zip(&self.printed).map(|(it, printed)| {
             [
-                it.batch_id.clone(),
+                printed.id.clone(),
                 it.state.to_owned(),
                 it.expected.to_string(),
                 it.polls.to_string(),
-                or_dash(&it.subject),
-                or_dash(&it.schedule_id),
-                it.status.clone(),
+                it.subject.clone().unwrap_or_else(|| "-".to_owned()),
+                printed.schedule.clone(),
+                printed.status.clone(),
             ]
         });
         let headers = ["BATCH", "STATE", "EXPECTED", "POLLS", "SUBJECT", "SCHEDULE", "STATUS"];
-        render_table(headers, rows.collect(), "no such batch") + &next_page_hint(self.next.as_ref())
+        render_table(headers, rows.collect(), "no such batch") + &self.page.to_text()
     }
 }
 

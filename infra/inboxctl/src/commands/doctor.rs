@@ -1,7 +1,7 @@
 //! `inboxctl doctor`: read-only checks for stuck items and for settings on which the promises depend.
 
 mod backlog;
-mod check_result;
+pub(crate) mod check_result;
 mod function_code;
 mod parameters;
 mod polls;
@@ -38,21 +38,28 @@ pub(crate) struct DoctorReport {
 
 pub(crate) async fn run(target: &Target, args: DoctorArgs) -> anyhow::Result<DoctorReport> {
     let endpoint = target.account.describe_endpoint("dynamodb");
-    terminal::with_progress(&endpoint, target.is_json, Box::pin(run_checks(target, &args))).await
+    let checks = run_checks(target, !args.no_worker, true);
+    let checks = terminal::with_progress(&endpoint, target.is_json, Box::pin(checks)).await?;
+    Ok(DoctorReport::worst_first(checks))
 }
 
-async fn run_checks(target: &Target, args: &DoctorArgs) -> anyhow::Result<DoctorReport> {
+/// Runs the checks. Without `may_scan`, those that read the whole table are skipped.
+pub(crate) async fn run_checks(
+    target: &Target,
+    has_worker: bool,
+    may_scan: bool,
+) -> anyhow::Result<Vec<CheckResult>> {
     // Otherwise every check would wait for AWS and report the same error.
     target.check_reachable().await?;
-    let has_worker = !args.no_worker && !target.is_worker_disabled();
+    let has_worker = has_worker && !target.is_worker_disabled();
     let mut checks = resource_settings::checks(target, has_worker).await?;
     checks.extend(function_code::check(target).await);
     checks.push(parameters::check(target));
     checks.extend(secrets::checks(target).await);
-    checks.extend(backlog::checks(target, has_worker).await?);
+    checks.extend(backlog::checks(target, has_worker, may_scan).await?);
     checks.push(polls::check(target).await?);
     checks.push(tracking::check(target).await?);
-    Ok(DoctorReport::worst_first(checks))
+    Ok(checks)
 }
 
 impl DoctorReport {

@@ -1,5 +1,6 @@
 //! `inboxctl events list|show|replay`.
 
+mod bulk_replay;
 mod event_ref;
 mod list;
 mod replay;
@@ -15,12 +16,12 @@ use show::ShowEventArgs;
 
 #[derive(Subcommand)]
 pub(crate) enum EventsCommand {
-    /// List events, in no order. Scans the table: to find stuck events, `due` is faster.
+    /// List events, newest first.
     List(ListEventsArgs),
     /// Show one event.
     Show(ShowEventArgs),
-    /// Send done events again: their effects happen again and carry the number of the replay. With --lost: send events again
-    /// whose message was lost.
+    /// Send done events again: their effects happen again and carry the number of the replay. With --since: all of a time range.
+    /// With --lost: events whose message was lost.
     Replay(ReplayEventsArgs),
 }
 
@@ -29,7 +30,7 @@ impl EventsCommand {
         match self {
             Self::List(args) => target.render(&list::list(target, args).await?),
             Self::Show(args) => target.render(&show::show(target, args).await?),
-            Self::Replay(args) => target.render(&replay::replay(target, args).await?),
+            Self::Replay(args) => replay::run(target, args).await,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `inboxctl quarantine list|show|replay|discard`.
 
 mod discard;
+mod item_ref;
 mod list;
 mod preview;
 mod replay;
@@ -17,7 +18,7 @@ use show::ShowQuarantinedArgs;
 
 #[derive(Subcommand)]
 pub(crate) enum QuarantineCommand {
-    /// List the open items, newest first.
+    /// List items, newest first: the open ones, unless --state says otherwise.
     List(ListQuarantineArgs),
     /// Show one item.
     Show(ShowQuarantinedArgs),

@@ -20,10 +20,9 @@ use crate::confirm;
 use crate::loopback::is_loopback;
 use crate::output::{Render, colours, line, render_fields};
 use crate::target::Target;
-use args::SpoilKind;
 use test_delivery::{TestDelivery, build_delivery};
 
-pub(crate) use args::SendArgs;
+pub(crate) use args::{SendArgs, SpoilKind};
 
 /// Time-out of a request; longer than API Gateway waits for the function.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(35);
@@ -33,24 +32,24 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(35);
 pub(crate) struct SendReport {
     provider: &'static str,
     /// Id of the event, if the delivery is valid.
-    event: Option<String>,
-    responses: Vec<DeliveryResponse>,
+    pub(crate) event: Option<String>,
+    pub(crate) responses: Vec<DeliveryResponse>,
 }
 
 #[derive(Serialize)]
-struct DeliveryResponse {
-    status: u16,
-    body: String,
-    took_ms: u64,
+pub(crate) struct DeliveryResponse {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    pub(crate) took_ms: u64,
     /// Acceptable responses.
-    expected: Vec<ExpectedResponse>,
-    is_expected: bool,
+    pub(crate) expected: Vec<ExpectedResponse>,
+    pub(crate) is_expected: bool,
 }
 
 #[derive(Serialize)]
-struct ExpectedResponse {
-    status: u16,
-    body: String,
+pub(crate) struct ExpectedResponse {
+    pub(crate) status: u16,
+    pub(crate) body: String,
 }
 
 pub(crate) async fn send(target: &Target, args: SendArgs) -> anyhow::Result<SendReport> {

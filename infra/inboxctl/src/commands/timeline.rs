@@ -1,6 +1,6 @@
 //! `inboxctl timeline`: all that is known of a batch, event, schedule or submission.
 
-mod report;
+pub(crate) mod report;
 mod text;
 
 use anyhow::bail;
@@ -8,18 +8,20 @@ use clap::Args;
 use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
+use inbox_core::list_kind::ListKind;
 use inbox_core::table_keys::batch_pk;
 use inbox_core::table_keys::{schedule_pk, submission_pk};
 
 use crate::aws_error::WithResource;
 use crate::commands::events::show::quarantine_id_of;
+use crate::short_id;
 use crate::target::Target;
 use report::{EventWithStatus, TimelineOutput, TimelineReport};
 
 #[derive(Args)]
 pub(crate) struct TimelineArgs {
-    /// An event's id (`rightfoot/batch/…/completed`, `fynapse/event/…`), or the bare id of a batch, schedule,
-    /// submission or Fynapse event.
+    /// An event's id (`rightfoot/batch/…/completed`, `fynapse/event/…`), the bare id of a batch, schedule, submission or Fynapse
+    /// event, or the beginning of one of these.
     id: String,
 }
 
@@ -47,9 +49,63 @@ pub(crate) async fn show(target: &Target, args: TimelineArgs) -> anyhow::Result<
     }
     add_created(target, &mut timelines).await?;
     if timelines.is_empty() {
+        timelines = find_by_prefix(target, &args.id).await?;
+    }
+    if timelines.is_empty() {
         bail!("nothing is known in {table} of a batch, event, schedule or submission {}", args.id);
     }
     Ok(TimelineReport { timelines })
+}
+
+/// Shows the timeline of a submission, and of what it created.
+pub(crate) async fn show_submission(target: &Target, args: TimelineArgs) -> anyhow::Result<TimelineReport> {
+    let (stores, table) = (target.stores()?, target.inbox_table()?);
+    let mut id = args.id;
+    let mut timelines: Vec<_> =
+        load_timeline(target, format!("submission {id}"), &submission_pk(&id)).await?.into_iter().collect();
+    if timelines.is_empty()
+        && let Some(whole) = short_id::find(&stores, &table, ListKind::Submission, &id).await?
+    {
+        id = whole;
+        timelines.extend(load_timeline(target, format!("submission {id}"), &submission_pk(&id)).await?);
+    }
+    if timelines.is_empty() {
+        bail!("there is no submission {id} in {table}, or its record has expired");
+    }
+    add_created(target, &mut timelines).await?;
+    Ok(TimelineReport { timelines })
+}
+
+/// Loads the timelines of the items among the newest ones whose ids begin with `prefix`.
+async fn find_by_prefix(target: &Target, prefix: &str) -> anyhow::Result<Vec<TimelineOutput>> {
+    let (stores, table) = (target.stores()?, target.inbox_table()?);
+    let mut timelines = Vec::new();
+    for kind in [ListKind::Event, ListKind::Batch, ListKind::Schedule, ListKind::Submission] {
+        let Some(id) = short_id::find(&stores, &table, kind, prefix).await? else { continue };
+        let (title, pk) = match (kind, Id::new(id.clone())) {
+            (ListKind::Batch, Some(batch)) => (format!("batch {id}"), batch_pk(&batch)),
+            (ListKind::Schedule, Some(schedule)) => (format!("schedule {id}"), schedule_pk(&schedule)),
+            (ListKind::Submission, _) => (format!("submission {id}"), submission_pk(&id)),
+            _ => match EventKey::from_event_id(&id) {
+                Some(key) => (id.clone(), key.pk()),
+                None => continue,
+            },
+        };
+        let timeline = load_timeline(target, title, &pk).await?;
+        timelines.extend(timeline.map(|timeline| match kind {
+            ListKind::Event => only_event(timeline, &id),
+            ListKind::Batch
+            | ListKind::Schedule
+            | ListKind::Submission
+            | ListKind::Quarantine
+            | ListKind::Audit => timeline,
+        }));
+    }
+    // A batch's own timeline shows its completion, too.
+    if timelines.len() > 1 {
+        timelines.retain(|timeline| timeline.batch.is_some() || timeline.events.is_empty());
+    }
+    Ok(timelines)
 }
 
 /// Adds the timeline and status of the batch or schedule that a submission created.

@@ -248,7 +248,14 @@ async fn help_has_examples_and_usage() {
     snapshot!(harness.run("--help").await.transcript());
     snapshot!(harness.run("quarantine replay --help").await.transcript());
     for (command, usage) in [
-        ("events replay", vec!["[OPTIONS] --by <NAME> --why <TEXT> <EVENTS>..."]),
+        (
+            "events replay",
+            vec![
+                "[OPTIONS] --by <NAME> --why <TEXT> <EVENTS>...",
+                "[OPTIONS] --by <NAME> --why <TEXT> --since <TIME> [--until <TIME>]",
+                "[OPTIONS] --since <TIME> [--until <TIME>] --dry-run",
+            ],
+        ),
         ("dead-letters redrive", vec!["[OPTIONS] --by <NAME> --why <TEXT>", "[OPTIONS] --dry-run"]),
     ] {
         let help = harness.run(&format!("{command} --help")).await.stdout;
@@ -284,6 +291,11 @@ async fn p8_nothing_but_reveal_shows_a_payload_or_a_secret() {
             "dead-letters redrive --dry-run",
             "due",
             "doctor",
+            "batches list",
+            "schedules list",
+            "submissions list",
+            "audit",
+            "events replay --since 2020-01-01T00:00:00Z --dry-run",
             "events replay fynapse/event/e-1 --by a --why b --yes",
             &format!("quarantine replay {item} --by a --why b --yes"),
         ] {

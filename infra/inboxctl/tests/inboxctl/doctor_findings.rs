@@ -31,8 +31,10 @@ fn problem(reason: &str, since: i64, first_poll: i64) -> AttributeValue {
 /// A tracked batch that is polled again in a while; its deadline is so many minutes from now.
 fn batch(batch_id: &str, now: i64, deadline_mins: i64, problem: Option<AttributeValue>) -> Item {
     let pk = format!("rightfoot#batch#{batch_id}");
-    let texts = [("pk", pk.as_str()), ("sk", "tracked"), ("due", "poll#00")];
-    let times = [("tracked_at", now - 86_400_000), ("deadline_at", now + deadline_mins * 60_000)];
+    let texts = [("pk", pk.as_str()), ("sk", "tracked"), ("due", "poll#00"), ("listed", "batch#00")];
+    let tracked_at = now - 86_400_000;
+    let deadline_at = now + deadline_mins * 60_000;
+    let times = [("tracked_at", tracked_at), ("listed_at", tracked_at), ("deadline_at", deadline_at)];
     let numbers = [("expected", 1), ("polls", 25), ("rev", 26), ("due_at", now + 600_000)];
     let mut item = item(&texts, &[times.as_slice(), numbers.as_slice()].concat());
     item.extend(problem.map(|problem| ("poll_problem".to_owned(), problem)));
@@ -72,7 +74,7 @@ async fn p9_a_missed_deadline_is_reported_although_the_batch_is_polled_next() {
     assert!(found.contains(polls), "{found}");
     let timeline = harness.run("timeline b-1").await.stdout;
     assert!(timeline.contains("  batch b-1: polled next ") && timeline.contains(polls), "{timeline}");
-    assert!(harness.run("batches list").await.stdout.contains(polls));
+    assert!(harness.run("batches list --wide").await.stdout.contains(polls));
     let json = harness.run("--json timeline b-1").await.json();
     let problem = &json["timelines"][0]["batch"]["problem"];
     assert_eq!((problem["reason"].as_str(), problem["polls"].as_u64()), (Some("invalid_response"), Some(24)));
@@ -295,9 +297,9 @@ async fn what_is_dead_or_in_quarantine_is_listed_newest_first() {
         items.map(|it| it["item"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(items(&listed), hashes[..3]);
-    let page = listed["next"].as_str().unwrap();
-    let rest = harness.run(&format!("--json quarantine list --limit 3 --page {page}")).await.json();
-    assert_eq!((items(&rest), rest["next"].as_str()), (hashes[3..].to_vec(), None));
+    let page = listed["older"].as_str().unwrap();
+    let rest = harness.run(&format!("--json quarantine list --limit 3 --older {page}")).await.json();
+    assert_eq!((items(&rest), rest["older"].as_str()), (hashes[3..].to_vec(), None));
 
     let dead = harness.run("--json dead-letters list").await.json();
     let times: Vec<_> = dead["messages"]

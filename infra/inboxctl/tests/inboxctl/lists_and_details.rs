@@ -30,20 +30,11 @@ async fn harness_with_events() -> CliHarness {
     harness
 }
 
-/// Sorts the rows of a list: a list is in no order.
-fn sort_rows(transcript: &str) -> String {
-    let mut lines: Vec<_> = transcript.lines().map(str::to_owned).collect();
-    let last = lines.len().saturating_sub(1);
-    if last > 2 {
-        lines[2..last].sort();
-    }
-    lines.join("\n")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_are_listed_by_state_type_provider_and_time() {
     let harness = harness_with_events().await;
-    snapshot!(sort_rows(&harness.run("events list").await.transcript()));
+    snapshot!(harness.run("events list").await.transcript());
+    snapshot!(harness.run("events list --wide").await.transcript());
     for (words, expected) in [
         ("--state done", vec!["rightfoot/batch/b-1/completed"]),
         (
@@ -74,7 +65,7 @@ async fn events_are_listed_by_state_type_provider_and_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_goes_on_where_it_ended() {
+async fn lists_are_paged_to_the_oldest_item_and_back() {
     let harness = CliHarness::new().await;
     for n in 0..7 {
         harness.world.deliver_fynapse(extract_body(&format!("e-{n}"))).await;
@@ -82,22 +73,60 @@ async fn a_list_goes_on_where_it_ended() {
         harness.advance(Duration::from_secs(1));
     }
     for (list, of, name) in [("events list", "events", "event"), ("quarantine list", "items", "item")] {
-        let (mut seen, mut page) = (Vec::new(), String::new());
-        loop {
-            let listed = harness.run(&format!("--json {list} --limit 3 {page}")).await.json();
+        let page = async |place: String| {
+            let listed = harness.run(&format!("--json {list} --limit 3 {place}")).await.json();
             let rows = listed[of].as_array().unwrap();
-            seen.extend(rows.iter().map(|it| it[name].as_str().unwrap().to_owned()));
-            let Some(next) = listed["next"].as_str() else { break };
-            assert_eq!(rows.len(), 3);
-            page = format!("--page {next}");
+            let ids: Vec<_> = rows.iter().map(|it| it[name].as_str().unwrap().to_owned()).collect();
+            let place =
+                |direction: &str| listed[direction].as_str().map(|token| format!("--{direction} {token}"));
+            (ids, place("older"), place("newer"))
+        };
+        let (first, older, none) = page(String::new()).await;
+        let (second, oldest, _) = page(older.unwrap()).await;
+        let (third, last, newer) = page(oldest.unwrap()).await;
+        assert_eq!((none, last), (None, None), "{list}");
+        assert_eq!((first.len(), second.len(), third.len()), (3, 3, 1), "{list}");
+        let (back, _, newest) = page(newer.unwrap()).await;
+        assert_eq!(back, second, "{list}");
+        let (newest, _, none) = page(newest.unwrap()).await;
+        assert_eq!((newest, none), (first.clone(), None), "{list}");
+        if of == "events" {
+            let all = [first, second, third].concat();
+            assert_eq!(all, (0..7).rev().map(|n| format!("fynapse/event/e-{n}")).collect::<Vec<_>>());
         }
-        let count = seen.len();
-        seen.sort();
-        seen.dedup();
-        assert_eq!((count, seen.len()), (7, 7), "{list}");
     }
-    assert!(harness.run("quarantine list --limit 3").await.stdout.contains("\nThere is more: --page "));
-    snapshot!(harness.run("events list --page nonsense").await.transcript());
+    let text = harness.run("quarantine list --limit 3").await.stdout;
+    assert!(text.contains("\nOlder: --older ") && !text.contains("Newer"), "{text}");
+    snapshot!(harness.run("events list --older nonsense").await.transcript());
+    snapshot!(harness.run("events list --limit 501").await.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_id_is_taken_where_it_cannot_mean_another_item() {
+    let harness = CliHarness::new().await;
+    let (one, other) = ("a3efc743-ac6c-463b-aa19-4dd9c45b5b96", "a3efc743-ffff-463b-aa19-4dd9c45b5b96");
+    for id in [one, other] {
+        harness.world.deliver_fynapse(extract_body(id)).await;
+        harness.world.mark_done(&format!("fynapse/event/{id}")).await;
+    }
+    // Commands that look find it among the newest items.
+    let shown = harness.run("--json events show a3efc743-a").await.json();
+    assert_eq!(shown["event"], format!("fynapse/event/{one}"));
+    let shown = harness.run("--json timeline a3efc743-f").await.json();
+    assert_eq!(shown["timelines"][0]["title"], format!("fynapse/event/{other}"));
+    snapshot!(harness.run("events show a3efc743").await.transcript());
+    // Commands that change something take only what this person has seen in a list.
+    let replay = "events replay a3efc743-a --by ada --why test";
+    snapshot!(harness.run(&format!("{replay} --yes")).await.transcript());
+    let listed = harness.run("events list").await.stdout;
+    assert!(listed.contains("\na3efc743-f  ") && listed.contains("\na3efc743-a  "), "{listed}");
+    // Without --yes the plan is an error, and names the whole id.
+    let plan = harness.run(replay).await.stderr;
+    assert!(plan.contains(&format!("fynapse/event/{one}  (done)")), "{plan}");
+    assert_eq!(harness.run(&format!("{replay} --yes")).await.exit_code, 0);
+    let elsewhere = [("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("XDG_STATE_HOME", "/dev/null")];
+    let refused = harness.run_with_env(&format!("{replay} --yes"), &elsewhere).await;
+    assert_eq!(refused.exit_code, 1, "another person's list: {}", refused.transcript());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,7 +148,7 @@ async fn an_event_is_shown_without_its_payload_unless_it_is_asked_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quarantined_item_is_listed_and_shown_without_its_bytes_unless_they_are_asked_for() {
     let harness = harness_with_events().await;
-    snapshot!(sort_rows(&harness.run("quarantine list").await.transcript()));
+    snapshot!(harness.run("quarantine list").await.transcript());
     let listed = harness.run("--json quarantine list --reason unknown_type").await;
     snapshot!(listed.transcript());
     let item = listed.json()["items"][0]["item"].as_str().unwrap().to_owned();

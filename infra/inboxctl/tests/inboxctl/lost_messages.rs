@@ -8,10 +8,12 @@ const WHO: &str = "--by ada --why 'the queue was purged'";
 const DAY_MS: i64 = 86_400_000;
 
 /// Moves the sending of an event to an earlier time.
-async fn backdate_sent_at(harness: &CliHarness, event_id: &str, days_ago: i64) {
+async fn backdate(harness: &CliHarness, event_id: &str, days_ago: i64) {
     let mut record = harness.world.event_record(event_id).await;
     let at = harness.world.now().0 - days_ago * DAY_MS - 60_000;
-    record.insert("sent_at".to_owned(), aws_sdk_dynamodb::types::AttributeValue::N(at.to_string()));
+    for name in ["sent_at", "received_at", "listed_at"] {
+        record.insert(name.to_owned(), aws_sdk_dynamodb::types::AttributeValue::N(at.to_string()));
+    }
     harness.world.put_item(record).await;
 }
 
@@ -24,8 +26,8 @@ async fn p3_an_event_whose_message_is_lost_is_processed_once_an_operator_replays
     }
     assert_eq!(world.drain_queue().await.len(), 2, "gone");
     snapshot!(harness.run(&format!("events replay fynapse/event/e-1 {WHO} --yes")).await.transcript());
-    backdate_sent_at(&harness, "fynapse/event/e-1", 14).await;
-    backdate_sent_at(&harness, "fynapse/event/e-2", 13).await;
+    backdate(&harness, "fynapse/event/e-1", 14).await;
+    backdate(&harness, "fynapse/event/e-2", 13).await;
     let doctor = harness.run("doctor").await;
     assert_eq!(doctor.exit_code, 1, "{}", doctor.transcript());
     snapshot!(

@@ -1,6 +1,8 @@
 //! `events replay`, `quarantine replay`, `dead-letters redrive`, `submissions conclude`: changes ask first and leave an audit
 //! entry.
 
+use std::time::Duration;
+
 use local::connector::Fault;
 use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 use tests::{Item, completion_body, extract_body, number};
@@ -232,4 +234,39 @@ async fn a_submission_that_made_nothing_is_concluded_for_a_reason_and_frees_its_
     snapshot!(harness.run(&format!("submissions conclude nightly --none {WHO} --yes")).await.transcript());
     assert_eq!(world.item("rightfoot#submission#nightly", "submitted").await, Some(made));
     snapshot!(harness.run(&format!("submissions conclude nobody --none {WHO} --yes")).await.transcript());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_action_is_in_the_audit_list_with_its_operator_subject_and_reason() {
+    let harness = CliHarness::new().await;
+    harness.world.deliver_fynapse(extract_body("e-1")).await;
+    harness.world.mark_done("fynapse/event/e-1").await;
+    harness.world.deliver_fynapse("{\"half\":").await;
+    assert_eq!(harness.run("audit").await.stdout, "no operator has done anything\n");
+    let item =
+        harness.run("--json quarantine list").await.json()["items"][0]["item"].as_str().unwrap().to_owned();
+    for command in [
+        "events replay fynapse/event/e-1 --by ada --why 'rule failed' --yes".to_owned(),
+        format!("quarantine discard {item} --by grace --why 'a test' --yes"),
+    ] {
+        let done = harness.run(&command).await;
+        assert_eq!(done.exit_code, 0, "{}", done.transcript());
+        // The clock of `inboxctl` is the machine's.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let entries = async |filter: &str| {
+        let listed = harness.run(&format!("--json audit {filter}")).await.json();
+        let row = |it: &serde_json::Value| {
+            ["by", "action", "subject", "why"].map(|field| it[field].as_str().unwrap().to_owned()).join(" | ")
+        };
+        listed["entries"].as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+    };
+    let (discard, replay) = (
+        format!("grace | discard | quarantine {item} | a test"),
+        "ada | replay | event fynapse/event/e-1 | rule failed".to_owned(),
+    );
+    assert_eq!(entries("").await, [discard.clone(), replay.clone()]);
+    assert_eq!(entries("--operator ada").await, [replay]);
+    assert_eq!(entries("--action discard --since 1h").await, [discard]);
+    assert_eq!(entries("--until 2020-01-02T00:00:00Z").await, Vec::<String>::new());
 }

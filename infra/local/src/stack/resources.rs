@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use inbox_aws::clients::Clients;
+use inbox_aws::stores::LISTED_ATTRIBUTES;
 use inbox_core::delivery::Provider;
 use inbox_core::limits::QUEUE_RETENTION_DAYS;
 use inbox_core::providers::ProviderSpec;
@@ -42,17 +43,30 @@ pub(super) async fn create_tables(clients: &Clients) -> anyhow::Result<()> {
     let exists = async |name| clients.dynamodb.describe_table().table_name(name).send().await.is_ok();
     // Tables in a file exist after a restart; all other resources are in memory and always new.
     if !exists(INBOX_TABLE).await {
-        // Keys only, as in template.yaml: each record is read with strong consistency afterwards.
-        let due = GlobalSecondaryIndex::builder()
-            .index_name("due")
-            .key_schema(key("due", KeyType::Hash)?)
-            .key_schema(key("due_at", KeyType::Range)?)
-            .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
-            .build()?;
+        // Both indexes as in template.yaml.
+        let index = |name: &str, projection: Projection| {
+            anyhow::Ok(
+                GlobalSecondaryIndex::builder()
+                    .index_name(name)
+                    .key_schema(key(name, KeyType::Hash)?)
+                    .key_schema(key(&format!("{name}_at"), KeyType::Range)?)
+                    .projection(projection)
+                    .build()?,
+            )
+        };
+        let keys_only = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
+        let listed_attributes = LISTED_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect();
+        let listed_attributes = Projection::builder()
+            .projection_type(ProjectionType::Include)
+            .set_non_key_attributes(Some(listed_attributes))
+            .build();
         create(INBOX_TABLE)?
             .attribute_definitions(attribute("due", ScalarAttributeType::S)?)
             .attribute_definitions(attribute("due_at", ScalarAttributeType::N)?)
-            .global_secondary_indexes(due)
+            .attribute_definitions(attribute("listed", ScalarAttributeType::S)?)
+            .attribute_definitions(attribute("listed_at", ScalarAttributeType::N)?)
+            .global_secondary_indexes(index("due", keys_only)?)
+            .global_secondary_indexes(index("listed", listed_attributes)?)
             .send()
             .await?;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use inbox_core::list_kind::ListKind;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::time::UnixMillis;
 
@@ -48,8 +49,12 @@ impl BatchItem {
 
     /// The attributes of a batch whose tracking begins.
     pub(crate) fn to_item(&self) -> Item {
-        self.tracking
-            .to_new_item()
+        let new_item = self.tracking.to_new_item();
+        let new_item = match self.tracked_at {
+            Some(at) => new_item.listed(ListKind::Batch, self.tracking.key(), at),
+            None => new_item,
+        };
+        new_item
             .set_some(Attribute::Subject, self.tracked.subject.as_ref())
             .set_some(Attribute::ScheduleId, self.tracked.schedule_id.as_ref())
             .set(Attribute::Expected, &self.tracked.expected)

@@ -5,14 +5,16 @@ use inbox_core::bus::EventMeta;
 use inbox_core::due_queue::{DueQueue, first_due_at};
 use inbox_core::duplicates::DeliveryIdentity;
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
+use inbox_core::effect::{bulk_publisher_tag, publisher_tag};
 use inbox_core::event::{Event, EventKey};
 use inbox_core::lifecycle::Lifecycle;
+use inbox_core::list_kind::ListKind;
 use inbox_core::origin::Origin;
 use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
 use super::tracking_state::INITIAL_REV;
-use super::{PastCycle, StoredPayload};
+use super::{BulkReplay, PastCycle, StoredPayload};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::new_item::NewItem;
@@ -50,6 +52,8 @@ pub struct EventRecord {
     pub undeliverable_count: u64,
     /// Number of times that it was replayed on purpose.
     pub replay: u64,
+    /// The bulk replay that it was last part of.
+    pub bulk_replay: Option<BulkReplay>,
     /// Time at which it was last made due again after its end.
     pub restarted_at: Option<UnixMillis>,
     /// The result of the previous read of its batch, if it was requeued after one.
@@ -101,6 +105,7 @@ impl EventRecord {
             attempts: 0,
             undeliverable_count: 0,
             replay: 0,
+            bulk_replay: None,
             restarted_at: replayed_at,
             previous_snapshot: None,
             retry_reason: None,
@@ -122,6 +127,7 @@ impl EventRecord {
             .set(Attribute::Type, &self.event_type)
             .set(Attribute::Origin, &self.origin)
             .set(Attribute::ReceivedAt, &self.received_at)
+            .listed(ListKind::Event, &key, self.received_at)
             .set(Attribute::DeliveryId, &self.delivery_id)
             .set_some(Attribute::IdempotencyKey, self.idempotency_key.as_ref())
             .set_some(Attribute::Subject, self.subject.as_ref())
@@ -162,6 +168,7 @@ impl EventRecord {
             attempts: read_count(item, Attribute::Attempts),
             undeliverable_count: read_count(item, Attribute::UndeliverableCount),
             replay: read_count(item, Attribute::Replay),
+            bulk_replay: read(item, Attribute::BulkReplay),
             restarted_at: read(item, Attribute::RestartedAt),
             previous_snapshot: snapshot.map(|(digest, at)| PreviousSnapshot { digest, at }),
             retry_reason: read(item, Attribute::RetryReason),
@@ -201,6 +208,15 @@ impl EventRecord {
     /// Returns `true` if the event was quarantined.
     pub const fn is_quarantined(&self) -> bool {
         self.lifecycle.quarantined_at.is_some()
+    }
+
+    /// The tag of this replay of the event among the publishers of an alert. All events of a bulk replay share one, so that each
+    /// alert is published once in it.
+    pub(crate) fn publisher_tag(&self) -> String {
+        match &self.bulk_replay {
+            Some(bulk) if bulk.replay == self.replay => bulk_publisher_tag(&bulk.id),
+            Some(_) | None => publisher_tag(&self.key.event_id(), self.replay),
+        }
     }
 
     /// The metadata of the event, for the events that are published on the bus.

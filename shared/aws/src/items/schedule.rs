@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use inbox_core::audit::AuditEntry;
 use inbox_core::id::Id;
+use inbox_core::list_kind::ListKind;
 use inbox_core::poll::schedule::TrackedSchedule;
 use inbox_core::time::UnixMillis;
 
 use super::{StoredPayload, TrackingState};
 use crate::table::attribute::Attribute;
 use crate::table::key::{Key, SCHEDULE_PK_PREFIX};
-use crate::table::value::{Item, read};
+use crate::table::value::{Item, read, read_list};
 
 /// A tracked schedule, as stored.
 #[derive(Clone, Debug)]
@@ -22,19 +24,22 @@ pub struct ScheduleItem {
     pub done_at: Option<UnixMillis>,
     /// Location of its thresholds.
     pub thresholds: StoredPayload,
+    /// The audit entries of operators.
+    pub audit_entries: Vec<AuditEntry>,
 }
 
 impl ScheduleItem {
     /// A schedule whose tracking begins.
     pub(crate) fn new(schedule: TrackedSchedule, thresholds: StoredPayload, due_at: UnixMillis) -> Self {
         let tracking = TrackingState::new(Key::schedule(&schedule.schedule_id), due_at);
-        Self { schedule, tracking, done_at: None, thresholds }
+        Self { schedule, tracking, done_at: None, thresholds, audit_entries: Vec::new() }
     }
 
     /// The attributes of a schedule whose tracking begins.
     pub(crate) fn to_item(&self) -> Item {
         self.tracking
             .to_new_item()
+            .listed(ListKind::Schedule, self.tracking.key(), self.schedule.since)
             .set_some(Attribute::Subject, self.schedule.subject.as_ref())
             .set(Attribute::Probes, &self.schedule.probes)
             .set(Attribute::Since, &self.schedule.since)
@@ -63,6 +68,7 @@ impl ScheduleItem {
             tracking,
             done_at: read(item, Attribute::DoneAt),
             thresholds: StoredPayload::from_item(item)?,
+            audit_entries: read_list(item, Attribute::AuditEntries),
         })
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use inbox_core::audit::AuditEntry;
 use inbox_core::id::Id;
 use inbox_core::limits::SUBMISSION_DUE_SECS;
+use inbox_core::list_kind::ListKind;
 use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
 use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
+use inbox_core::timeline_status::{SubmissionOutcome, SubmissionStatus};
 
 use super::{StoredPayload, TrackingState};
 use crate::table::attribute::Attribute;
@@ -87,6 +89,7 @@ impl SubmissionItem {
         let audit_entries = Some(&self.audit_entries).filter(|entries| !entries.is_empty());
         self.tracking
             .to_new_item()
+            .listed(ListKind::Submission, self.tracking.key(), self.written_at)
             .set(Attribute::Kind, &self.kind)
             .set(Attribute::Subject, &self.submission_id)
             .set_some(Attribute::WebhookUrl, self.webhook_url.as_ref())
@@ -123,6 +126,17 @@ impl SubmissionItem {
             audit_entries: read_list(item, Attribute::AuditEntries),
             kind,
         })
+    }
+
+    /// The status that follows from its times.
+    pub fn status(&self) -> SubmissionStatus {
+        let outcome = SubmissionOutcome {
+            due_at: self.tracking.due_at,
+            declined_at: self.declined_at,
+            has_created: self.created_id.is_some(),
+            abandoned_at: self.abandoned_at,
+        };
+        outcome.status()
     }
 
     /// Returns `true` if it is known what it created.

@@ -1,12 +1,14 @@
 //! The index `due`: the items that have work left, by queue and time.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 
 use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::{CONCURRENT_CALLS, DUE_PAGE_ITEMS};
 use inbox_core::time::UnixMillis;
 
+use super::list_cursor::ListCursor;
+use super::sharded_index::{ShardedIndex, Span, TimeOrder};
 use crate::AwsError;
 use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
@@ -15,8 +17,9 @@ use crate::table::key::Key;
 use crate::table::value::{Item, read};
 use crate::table::{QUERY, Table};
 
-/// The name of the index.
-const INDEX: &str = "due";
+/// The index.
+pub(super) const INDEX: ShardedIndex =
+    ShardedIndex { name: "due", partition: Attribute::Due, time: Attribute::DueAt };
 
 /// Reads the index `due`. It may lag behind the table, and it is not read strongly consistently, so callers read the items
 /// themselves again.
@@ -41,12 +44,6 @@ impl DueKey {
         let Key { pk, sk } = Key::of_item(item)?;
         Some(Self { pk, sk, due_at: read(item, Attribute::DueAt)? })
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DueOrder {
-    OldestFirst,
-    NewestFirst,
 }
 
 /// A scan of all shards of one due queue, page by page.
@@ -134,64 +131,13 @@ impl DueIndex {
         after: Option<&DueKey>,
         limit: usize,
     ) -> Result<(Vec<DueKey>, bool), AwsError> {
-        self.list_due_keys_by(DueOrder::OldestFirst, queue, after, limit).await
-    }
-
-    /// Lists them in either order.
-    pub(super) async fn list_due_keys_by(
-        &self,
-        order: DueOrder,
-        queue: DueQueue,
-        after: Option<&DueKey>,
-        limit: usize,
-    ) -> Result<(Vec<DueKey>, bool), AwsError> {
-        let shards: Vec<_> = stream::iter(queue.shards())
-            .map(async |shard| {
-                // One more than asked for shows if there are more.
-                self.list_in_shard(&shard, order, after, limit.saturating_add(1)).await
-            })
-            .buffered(CONCURRENT_CALLS)
-            .try_collect()
-            .await?;
-        let mut all = shards.concat();
-        all.sort();
-        if order == DueOrder::NewestFirst {
-            all.reverse();
-        }
-        let more = all.len() > limit;
-        all.truncate(limit);
-        Ok((all, more))
-    }
-
-    async fn list_in_shard(
-        &self,
-        shard: &str,
-        order: DueOrder,
-        after: Option<&DueKey>,
-        limit: usize,
-    ) -> Result<Vec<DueKey>, AwsError> {
-        let from = after.map(|after| after.due_at);
-        let range = match order {
-            DueOrder::OldestFirst => Attribute::DueAt.is_at_least(&from.unwrap_or(UnixMillis(0))),
-            DueOrder::NewestFirst => Attribute::DueAt.is_at_most(&from.unwrap_or(UnixMillis(i64::MAX))),
-        };
-        let is_beyond = |due_key: &DueKey| match order {
-            DueOrder::OldestFirst => after.is_none_or(|after| due_key > after),
-            DueOrder::NewestFirst => after.is_none_or(|after| due_key < after),
-        };
-        let in_range = Attribute::Due.equals(shard).and(range);
-        let (mut found, mut start) = (Vec::new(), None);
-        loop {
-            let query = self.query(&in_range, start).scan_index_forward(order == DueOrder::OldestFirst);
-            let page = query.send().await.map_err(|error| AwsError::from_sdk_error(QUERY, &error))?;
-            // Several items may be due at the same millisecond: those up to `after` were listed before.
-            let due_keys = page.items().iter().filter_map(DueKey::from_item);
-            found.extend(due_keys.filter(is_beyond));
-            start = page.last_evaluated_key;
-            if found.len() >= limit || start.is_none() {
-                return Ok(found);
-            }
-        }
+        let after = after.map(|it| ListCursor { at: it.due_at, pk: it.pk.clone(), sk: it.sk.clone() });
+        let span = Span { order: TimeOrder::OldestFirst, since: None, until: None, after };
+        let window = INDEX.window(&self.table, queue.shards(), &span, limit).await?;
+        let has_more = window.has_more || window.entries.len() > limit;
+        let places = window.entries.into_iter().take(limit).map(|entry| entry.place);
+        let due_keys = places.map(|place| DueKey { due_at: place.at, pk: place.pk, sk: place.sk });
+        Ok((due_keys.collect(), has_more))
     }
 
     /// Reads one page of a shard, the item that is due for longest first, and the start of the next page.
@@ -215,7 +161,7 @@ impl DueIndex {
     fn query(&self, key_condition: &Condition, start: Option<Item>) -> QueryFluentBuilder {
         self.table
             .query(key_condition, &[])
-            .index_name(INDEX)
+            .index_name(INDEX.name)
             .limit(i32::try_from(DUE_PAGE_ITEMS).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start)
     }

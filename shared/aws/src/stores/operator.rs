@@ -1,14 +1,21 @@
 //! What operators do: read events, timelines and lists, make events due again, and close quarantined items.
 
+mod lists;
 mod quarantined;
-mod queries;
 mod replay;
+mod schedules;
+mod stuck_items;
 mod timeline;
 
 use crate::table::Table;
 
-pub use queries::{EventFilter, TrackedWithProblem};
+pub use lists::{
+    AuditFilter, BatchFilter, EventFilter, LISTED_ATTRIBUTES, QuarantineFilter, ScheduleFilter,
+    SubmissionFilter, TimeRange,
+};
 pub use replay::ReplayOutcome;
+pub use schedules::ScheduleChange;
+pub use stuck_items::TrackedWithProblem;
 pub use timeline::Timeline;
 
 use super::DueIndex;

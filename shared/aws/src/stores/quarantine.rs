@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_core::delivery::{Provider, Verified, VerifiedBy};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::expiry::{parts_expiry, quarantine_expiry, quarantined_record_expiry};
+use inbox_core::list_kind::ListKind;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::subject::Subject;
@@ -122,9 +123,11 @@ impl Table {
         let update = Update::without_rev(Key::quarantined(&id))
             .set(Attribute::V, &FORMAT_VERSION)
             .set(Attribute::Due, DueQueue::Quarantine.shard(&id.pk()).as_str())
-            // The place in the index does not change when the same bytes come again.
+            .set(Attribute::Listed, ListKind::Quarantine.shard(&id.pk()).as_str())
+            // The place in the indexes does not change when the same bytes come again.
             .set_first(Attribute::FirstReceivedAt, Attribute::FirstReceivedAt, &now)
             .set_first(Attribute::DueAt, Attribute::FirstReceivedAt, &now)
+            .set_first(Attribute::ListedAt, Attribute::FirstReceivedAt, &now)
             .set(Attribute::LastReceivedAt, &now)
             .set(Attribute::Reason, &reason)
             // The only items that are due and expire: one that nobody closes goes after 90 days.

@@ -20,6 +20,10 @@ pub(crate) enum Attribute {
     Due,
     /// Time of that work.
     DueAt,
+    /// The partition of the index `listed`.
+    Listed,
+    /// Time by which lists are ordered.
+    ListedAt,
     /// Time in seconds from which DynamoDB may delete the item.
     ExpiresAt,
     /// Random id of the last conditional write: recognises it if its response was lost.
@@ -64,6 +68,8 @@ pub(crate) enum Attribute {
     SnapshotDigest,
     SnapshotAt,
     UndeliverableCount,
+    /// The bulk replay that it was last part of.
+    BulkReplay,
     PastCycles,
     PublishedUntracked,
     /// The number that a batch is published as again.
@@ -95,6 +101,12 @@ pub(crate) enum Attribute {
     BatchId,
     DeclinedAt,
     AbandonedAt,
+
+    // Audit entries.
+    /// What the entry is about.
+    AuditSubject,
+    Action,
+    Operator,
 
     // Alerts.
     PublishedAt,

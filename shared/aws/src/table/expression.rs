@@ -14,6 +14,7 @@ pub(crate) enum Condition {
     Exists(Attribute),
     IsMissing(Attribute),
     Compare(Attribute, &'static str, AttributeValue),
+    Between(Attribute, AttributeValue, AttributeValue),
     BeginsWith(Attribute, AttributeValue),
     Contains(Attribute, AttributeValue),
     SizeBelow(Attribute, AttributeValue),
@@ -53,8 +54,9 @@ impl Attribute {
         Condition::Compare(self, ">", value.to_attribute())
     }
 
-    pub(crate) fn is_at_least(self, value: &impl ToAttribute) -> Condition {
-        Condition::Compare(self, ">=", value.to_attribute())
+    /// The value is one of these, or between them.
+    pub(crate) fn is_between(self, low: &impl ToAttribute, high: &impl ToAttribute) -> Condition {
+        Condition::Between(self, low.to_attribute(), high.to_attribute())
     }
 
     pub(crate) fn begins_with(self, prefix: &str) -> Condition {
@@ -124,6 +126,10 @@ impl Placeholders {
             Condition::Compare(attribute, operator, value) => {
                 format!("{} {operator} {}", self.name(*attribute), self.value(value.clone()))
             }
+            Condition::Between(attribute, low, high) => {
+                let (low, high) = (self.value(low.clone()), self.value(high.clone()));
+                format!("{} BETWEEN {low} AND {high}", self.name(*attribute))
+            }
             Condition::BeginsWith(attribute, prefix) => self.call("begins_with", *attribute, prefix),
             Condition::Contains(attribute, tag) => self.call("contains", *attribute, tag),
             Condition::SizeBelow(attribute, limit) => {
@@ -147,6 +153,7 @@ impl Placeholders {
                 Condition::Exists(_)
                 | Condition::IsMissing(_)
                 | Condition::Compare(..)
+                | Condition::Between(..)
                 | Condition::BeginsWith(..)
                 | Condition::Contains(..)
                 | Condition::SizeBelow(..)

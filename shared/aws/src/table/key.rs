@@ -2,12 +2,12 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use inbox_core::audit::AuditEntry;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::subject::Subject;
-use inbox_core::table_keys::batch_pk;
-use inbox_core::table_keys::{open_events_sk, schedule_pk, subject_pk, submission_pk};
+use inbox_core::table_keys::{batch_pk, open_events_sk, schedule_pk, short_hash, subject_pk, submission_pk};
 use inbox_core::time::UnixMillis;
 
 use super::attribute::Attribute;
@@ -27,7 +27,7 @@ pub(crate) const BATCH_PK_PREFIX: &str = "rightfoot#batch#";
 pub(crate) const SCHEDULE_PK_PREFIX: &str = "rightfoot#schedule#";
 
 /// The key of an item.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) pk: String,
     pub(crate) sk: String,
@@ -76,6 +76,12 @@ impl Key {
     /// A part of a large payload, named by the hash of its bytes.
     pub(crate) fn payload_part(hash: &str) -> Self {
         Self::new(format!("payload#{hash}"), "part")
+    }
+
+    /// An audit entry: the same request has the same key.
+    pub(crate) fn audit_entry(subject: &str, by: &AuditEntry) -> Self {
+        let identity = [subject, by.action.as_str(), &by.operator, &by.reason].join("\n");
+        Self::new(format!("audit#{}", short_hash(&format!("{}\n{identity}", by.at.0))), "entry")
     }
 
     /// A quarantined delivery.

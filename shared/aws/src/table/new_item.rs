@@ -2,6 +2,9 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use inbox_core::list_kind::ListKind;
+use inbox_core::time::UnixMillis;
+
 use super::attribute::Attribute;
 use super::key::Key;
 use super::value::{FORMAT_VERSION, Item, ToAttribute};
@@ -26,6 +29,11 @@ impl NewItem {
             Some(value) => self.set(attribute, value),
             None => self,
         }
+    }
+
+    /// Puts the item into the index `listed`. Lists never change these attributes, so the index is written once.
+    pub(crate) fn listed(self, kind: ListKind, key: &Key, at: UnixMillis) -> Self {
+        self.set(Attribute::Listed, kind.shard(&key.pk).as_str()).set(Attribute::ListedAt, &at)
     }
 
     /// Adds the attributes of a stored payload, or of anything else that several kinds of items hold.

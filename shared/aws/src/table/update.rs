@@ -66,6 +66,11 @@ impl Update {
         }
     }
 
+    /// The key of the item.
+    pub(crate) const fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// Adds a condition; all of them must hold.
     pub(crate) fn only_if(mut self, condition: Condition) -> Self {
         self.conditions.push(condition);

@@ -10,8 +10,8 @@ pub const MESSAGE_MAX_BYTES: usize = 200 * 1024;
 pub const SQS_MAX_BYTES: usize = 1024 * 1024;
 /// Earlier processing cycles of an event that its record keeps: the first, and the latest ones.
 pub const PAST_CYCLES_MAX: usize = 10;
-/// Partitions over which due items are spread.
-pub const DUE_SHARDS: u8 = 16;
+/// Partitions of an index over which the items of one kind are spread.
+pub const INDEX_SHARDS: u8 = 16;
 /// Items per query of the index, and per read (`BatchGetItem` takes a hundred).
 pub const DUE_PAGE_ITEMS: usize = 50;
 /// Calls to one service that a scan keeps in flight at the same time; as many connections are warmed up.
@@ -20,9 +20,18 @@ pub const CONCURRENT_CALLS: usize = 10;
 pub const RETENTION_MIN_DAYS: u64 = 30;
 /// Retention of a quarantined delivery.
 pub const QUARANTINE_RETENTION_DAYS: u64 = 90;
+/// Retention of an audit entry: longer than a year.
+pub const AUDIT_RETENTION_DAYS: u64 = 400;
 /// Additional retention of payload parts, beyond everything that may refer to them.
 pub const PARTS_MARGIN_DAYS: u64 = 30;
 /// Retention of a message on the queues.
 pub const QUEUE_RETENTION_DAYS: u64 = 14;
 /// Time that a received message is hidden from other receivers.
 pub const VISIBILITY_SECS: u64 = 540;
+
+/// Most index entries that a page of a list reads if it is filtered.
+pub const LIST_EXAMINED_MAX: usize = 500;
+/// Index entries, the newest ones, among which an id is found by its beginning.
+pub const ID_PREFIX_ENTRIES: usize = 10_000;
+/// Most events in one bulk replay.
+pub const BULK_REPLAY_MAX: usize = 10_000;

@@ -94,6 +94,8 @@ fn track_put(table: &str, batch: Item, subject: &str) -> Result<TransactWriteIte
         .item("subject", text(subject))
         .item("due", text("poll#00"))
         .item("due_at", number(now_ms() + 600_000))
+        .item("listed", text("batch#00"))
+        .item("listed_at", number(now_ms()))
         .condition_expression("attribute_not_exists(pk)");
     Ok(TransactWriteItem::builder().put(put.build()?).build())
 }

@@ -362,9 +362,9 @@ impl RecordComparison {
             ReplayOutcome::Due { replay } => assert!(stands && replay == u64::from(self.record.replay)),
             ReplayOutcome::WrongState(_) => assert!(self.record.exists() && !stands),
             ReplayOutcome::NotFound => assert!(!self.record.exists()),
-            ReplayOutcome::Conflict | ReplayOutcome::MayStillBeQueued { .. } => {
-                panic!("nobody else is there")
-            }
+            ReplayOutcome::Conflict
+            | ReplayOutcome::MayStillBeQueued { .. }
+            | ReplayOutcome::AlreadyReplayed => panic!("nobody else is there"),
         }
     }
 }

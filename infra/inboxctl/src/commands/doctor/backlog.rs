@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use inbox_aws::AwsError;
 use inbox_aws::items::EventRecord;
-use inbox_aws::stores::{DueKey, EventFilter, Stores};
+use inbox_aws::stores::{DueKey, EventFilter, PageStart, Stores, TimeRange};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
-use inbox_core::lateness::{is_late, is_outcome_late, is_processing_slow};
+use inbox_core::lateness::{is_late, is_outcome_late, is_processing_slow, slow_before};
 use inbox_core::lifecycle::EventState;
 use inbox_core::limits::QUEUE_RETENTION_DAYS;
 use inbox_core::quarantine::QuarantineReason;
@@ -26,7 +26,11 @@ const PROCESSING: &str = "processing";
 /// Number of items of each due queue that are read.
 const SAMPLE_SIZE: usize = 50;
 
-pub(super) async fn checks(target: &Target, has_worker: bool) -> anyhow::Result<Vec<CheckResult>> {
+pub(super) async fn checks(
+    target: &Target,
+    has_worker: bool,
+    may_scan: bool,
+) -> anyhow::Result<Vec<CheckResult>> {
     let backlog =
         BacklogChecks { target, stores: target.stores()?, table: target.inbox_table()?, now: target.now() };
     let processing = if has_worker {
@@ -34,10 +38,10 @@ pub(super) async fn checks(target: &Target, has_worker: bool) -> anyhow::Result<
     } else {
         CheckResult::skipped(PROCESSING, "there is no worker")
     };
-    let lost = if has_worker {
-        backlog.check_or_error(LOST_MESSAGES, backlog.lost_messages().await)
-    } else {
-        CheckResult::skipped(LOST_MESSAGES, "there is no worker")
+    let lost = match (has_worker, may_scan) {
+        (false, _) => CheckResult::skipped(LOST_MESSAGES, "there is no worker"),
+        (true, false) => CheckResult::skipped(LOST_MESSAGES, "this check reads the whole table"),
+        (true, true) => backlog.check_or_error(LOST_MESSAGES, backlog.lost_messages().await),
     };
     Ok(vec![
         backlog.check_or_error("relay", backlog.relay().await),
@@ -112,10 +116,15 @@ impl BacklogChecks<'_> {
         })
     }
 
-    /// Checks a sample: the sent events of one list.
+    /// Checks a sample: sent events among the newest ones that are old enough.
     async fn processing(&self) -> Result<CheckResult, AwsError> {
-        let selection = EventFilter { states: BTreeSet::from([EventState::Sent]), ..EventFilter::default() };
-        let sent = self.stores.operator.list_events(&selection, None, SAMPLE_SIZE, self.now).await?.items;
+        // An event that was received later cannot be slow yet.
+        let received = TimeRange { since: None, until: Some(slow_before(self.now)) };
+        let states = BTreeSet::from([EventState::Sent]);
+        let filter = EventFilter { received, states, ..EventFilter::default() };
+        let listed =
+            self.stores.operator.list_events(&filter, &PageStart::Newest, SAMPLE_SIZE, self.now).await?;
+        let sent = listed.items;
         let sent_at = |event: &EventRecord| event.lifecycle.sent_at.unwrap_or(self.now);
         let slow = sent.iter().filter(|event| is_processing_slow(sent_at(event), self.now));
         Ok(match slow.clone().min_by_key(|event| sent_at(event)) {
@@ -136,15 +145,15 @@ impl BacklogChecks<'_> {
 
     /// Checks as much of the table as one list reads.
     async fn lost_messages(&self) -> Result<CheckResult, AwsError> {
-        let page = self.stores.operator.list_lost_events(SAMPLE_SIZE, self.now).await?;
+        let (lost, is_partial) = self.stores.operator.list_lost_events(SAMPLE_SIZE, self.now).await?;
         let sent_at = |event: &EventRecord| event.lifecycle.sent_at.unwrap_or(self.now);
-        let scope_note = if page.next.is_some() { " (only a part of the table was checked)" } else { "" };
-        Ok(match page.items.iter().min_by_key(|event| sent_at(event)) {
+        let scope_note = if is_partial { " (only a part of the table was checked)" } else { "" };
+        Ok(match lost.iter().min_by_key(|event| sent_at(event)) {
             Some(oldest) => CheckResult::fail(
                 LOST_MESSAGES,
                 format!(
                     "sent {QUEUE_RETENTION_DAYS} days ago or more, and not done: {}, the oldest {} since {}{scope_note}",
-                    page.items.len(),
+                    lost.len(),
                     oldest.key,
                     Timestamp(sent_at(oldest)).with_age(self.now)
                 ),

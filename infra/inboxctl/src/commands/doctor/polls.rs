@@ -9,15 +9,13 @@ use crate::output::poll_problem_text::{advice, batch_problem_text, problem_text}
 use crate::target::Target;
 
 const CHECK: &str = "polls";
-/// Number of problems that are read.
-const SAMPLE_SIZE: usize = 50;
-/// Said if the table is larger than one scan reads: items beyond are not checked.
-const PARTIAL: &str = "partial check: only the first part of the table was read";
+/// Said if there are more tracked items than are read: the others are not checked.
+const PARTIAL: &str = "partial check: only the batches and schedules that are due first were read";
 
 pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
     let (stores, table, now) = (target.stores()?, target.inbox_table()?, target.now());
-    Ok(match stores.operator.list_poll_problems(SAMPLE_SIZE).await {
-        Ok(page) => check_problems(&page.items, page.next.is_some(), now),
+    Ok(match stores.operator.list_poll_problems().await {
+        Ok((problems, is_partial)) => check_problems(&problems, is_partial, now),
         Err(fault) => CheckResult::from_error(target, CHECK, &fault, &table),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use inbox_aws::stores::EventFilter;
+use inbox_aws::stores::{EventFilter, PageStart};
 use inbox_aws::{AwsError, AwsErrorKind, secrets};
 use inbox_core::delivery::Provider;
 use inbox_core::due_queue::DueQueue;
@@ -153,7 +153,12 @@ async fn has_records_of(target: &Target, provider: Provider) -> anyhow::Result<b
             return Ok(true);
         }
         let selection = EventFilter { provider: Some(provider), ..EventFilter::default() };
-        Ok(!stores.operator.list_events(&selection, None, 1, target.now()).await?.items.is_empty())
+        Ok(!stores
+            .operator
+            .list_events(&selection, &PageStart::Newest, 1, target.now())
+            .await?
+            .items
+            .is_empty())
     };
     has_records.await.with_resource(&table)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use inbox_aws::AwsError;
-use inbox_aws::stores::{EventFilter, Stores};
+use inbox_aws::stores::{EventFilter, PageStart, Stores};
 use inbox_core::delivery::Provider;
 use inbox_core::time::UnixMillis;
 
@@ -39,7 +39,7 @@ pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
 /// Counts the tracked batches and all batches of a sample of events.
 async fn count_tracked(stores: &Stores, now: UnixMillis) -> Result<(usize, usize), AwsError> {
     let selection = EventFilter { provider: Some(Provider::Rightfoot), ..EventFilter::default() };
-    let events = stores.operator.list_events(&selection, None, SAMPLE_SIZE, now).await?.items;
+    let events = stores.operator.list_events(&selection, &PageStart::Newest, SAMPLE_SIZE, now).await?.items;
     let batches: BTreeSet<_> = events.iter().filter_map(|event| event.key.batch_id()).collect();
     let mut tracked = 0;
     for batch_id in &batches {

@@ -4,9 +4,12 @@ use inbox_aws::stores::Stores;
 use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
+use inbox_core::list_kind::ListKind;
 use inbox_core::table_keys::batch_pk;
 
 use crate::aws_error::{ResourceRef, WithResource};
+use crate::short_id;
+use crate::target::Target;
 
 /// An event on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +33,9 @@ pub(crate) fn parse_event_ref(id: &str) -> Result<EventRef, String> {
     })
 }
 
-/// Resolves a full id, or the bare id of a Fynapse event or of a batch with only one event.
-pub(crate) async fn resolve_key(
+/// Resolves the event that a command means which only looks: a full id, the bare id of a Fynapse event or of a batch with only
+/// one event, or the beginning of one among the newest events.
+pub(crate) async fn find_key(
     stores: &Stores,
     table: &ResourceRef,
     event: &EventRef,
@@ -40,6 +44,40 @@ pub(crate) async fn resolve_key(
         EventRef::Key(key) => return Ok(key.clone()),
         EventRef::BareId(id) => id,
     };
+    if let Some(key) = by_bare_id(stores, table, id).await? {
+        return Ok(key);
+    }
+    let found = short_id::find(stores, table, ListKind::Event, id.as_str()).await?;
+    match found.as_deref().and_then(EventKey::from_event_id) {
+        Some(key) => Ok(key),
+        None => anyhow::bail!(
+            "no event in {table} has the id {0} or is of a batch {0}, and none of the newest ones has an id that begins so",
+            id.as_str()
+        ),
+    }
+}
+
+/// Resolves the event that a command means which changes something: a full id, the bare id of a Fynapse event or of a batch
+/// with only one event, or a short id of the last printed list.
+pub(crate) async fn key_to_change(
+    target: &Target,
+    stores: &Stores,
+    table: &ResourceRef,
+    event: &EventRef,
+) -> anyhow::Result<EventKey> {
+    let id = match event {
+        EventRef::Key(key) => return Ok(key.clone()),
+        EventRef::BareId(id) => id,
+    };
+    if let Some(key) = by_bare_id(stores, table, id).await? {
+        return Ok(key);
+    }
+    let whole = short_id::on_last_list(target, id.as_str())?;
+    EventKey::from_event_id(&whole).ok_or_else(|| anyhow::anyhow!("{whole} is not an event"))
+}
+
+/// The event with the bare id of a Fynapse event or of a batch; `None` if there is none.
+async fn by_bare_id(stores: &Stores, table: &ResourceRef, id: &Id) -> anyhow::Result<Option<EventKey>> {
     let mut found = stores.operator.timeline(&batch_pk(id)).await.with_resource(table)?.events;
     // Two providers choose these ids, so the same one may name a batch and a Fynapse event.
     for key in Provider::ALL.iter().filter_map(|provider| EventKey::signed(*provider, id.clone())) {
@@ -47,11 +85,8 @@ pub(crate) async fn resolve_key(
     }
     let ids: Vec<_> = found.iter().map(|event| event.key.event_id()).collect();
     match (found.as_slice(), ids.as_slice()) {
-        ([only], _) => Ok(only.key.clone()),
-        ([], _) => anyhow::bail!(
-            "no event {} of Fynapse is recorded in {table}, and no event of a batch with that id",
-            id.as_str()
-        ),
+        ([only], _) => Ok(Some(only.key.clone())),
+        ([], _) => Ok(None),
         _ => anyhow::bail!("{} is the id of several events: use one of {}", id.as_str(), ids.join(", ")),
     }
 }

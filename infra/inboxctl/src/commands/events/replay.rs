@@ -2,33 +2,43 @@
 
 use clap::Args;
 use inbox_aws::stores::{ReplayOutcome, Stores};
-use inbox_core::audit::OperatorAction;
+use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use super::event_ref::{EventRef, parse_event_ref, resolve_key};
-use crate::audit::AuditArgs;
+use super::bulk_replay::{self, BulkReplayArgs};
+use super::event_ref::{EventRef, key_to_change, parse_event_ref};
+use crate::audit::{parse_by, parse_why};
 use crate::aws_error::{ResourceRef, WithResource, explain};
 use crate::confirm::{ConfirmArgs, is_confirmed};
-use crate::output::{Render, Timestamp, render_table};
+use crate::output::{Render, Rendered, Timestamp, render_table};
 use crate::target::Target;
 
 #[derive(Args)]
+#[command(override_usage = "inboxctl events replay [OPTIONS] --by <NAME> --why <TEXT> <EVENTS>...
+       inboxctl events replay [OPTIONS] --by <NAME> --why <TEXT> --since <TIME> [--until <TIME>]
+       inboxctl events replay [OPTIONS] --since <TIME> [--until <TIME>] --dry-run")]
 pub(crate) struct ReplayEventsArgs {
-    /// The events' ids, or the bare ids of Fynapse events or of batches.
-    #[arg(required = true, value_parser = parse_event_ref)]
+    /// The events' ids, the bare ids of Fynapse events or of batches, or short ids of the last printed list.
+    #[arg(required_unless_present = "since", conflicts_with = "since", value_parser = parse_event_ref)]
     events: Vec<EventRef>,
+    #[command(flatten)]
+    bulk: BulkReplayArgs,
     /// The messages of these events are lost: sent, never done. Refused for 14 days after sending, while the queues may still
     /// hold them. If a message arrives after all, its effect still happens only once.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "since")]
     lost: bool,
     /// With --lost: the queue was purged; skip the 14 days.
     #[arg(long, requires = "lost")]
     purged: bool,
-    #[command(flatten)]
-    audit: AuditArgs,
+    /// Your name, for the audit trail.
+    #[arg(long, env = "INBOXCTL_BY", value_name = "NAME", value_parser = parse_by, required_unless_present = "dry_run")]
+    by: Option<String>,
+    /// Reason, for the audit trail.
+    #[arg(long, value_name = "TEXT", value_parser = parse_why, required_unless_present = "dry_run")]
+    why: Option<String>,
     #[command(flatten)]
     confirm: ConfirmArgs,
 }
@@ -47,9 +57,23 @@ struct EventReplay {
     message: String,
 }
 
-pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::Result<EventReplayReport> {
+/// Replays the named events, or those of a time range.
+pub(super) async fn run(target: &Target, args: ReplayEventsArgs) -> anyhow::Result<Rendered> {
+    // A dry run has neither a name nor a reason, and changes nothing.
+    let operator =
+        Operator { name: args.by.clone().unwrap_or_default(), reason: args.why.clone().unwrap_or_default() };
+    if args.bulk.is_given() {
+        return target.render(&bulk_replay::replay(target, args.bulk, &operator, &args.confirm).await?);
+    }
+    target.render(&replay(target, args, operator).await?)
+}
+
+async fn replay(
+    target: &Target,
+    args: ReplayEventsArgs,
+    operator: Operator,
+) -> anyhow::Result<EventReplayReport> {
     let (stores, table) = (target.stores()?, target.inbox_table()?);
-    let operator = args.audit.operator();
     let mut plan = format!(
         "Send{} again, by {}, because: {}\n",
         if args.lost { " what was lost" } else { "" },
@@ -58,7 +82,7 @@ pub(crate) async fn replay(target: &Target, args: ReplayEventsArgs) -> anyhow::R
     );
     let mut keys = Vec::new();
     for event in &args.events {
-        keys.push(resolve_key(&stores, &table, event).await?);
+        keys.push(key_to_change(target, &stores, &table, event).await?);
     }
     for key in &keys {
         plan += &format!("  {key}  ({})\n", state_text(&stores, &table, key, target.now()).await?);
@@ -129,6 +153,7 @@ fn describe_outcome(replayed: &ReplayOutcome, as_lost: bool, now: UnixMillis) ->
     match replayed {
         ReplayOutcome::Due { .. } if as_lost => ("due", "due: the relay sends it".to_owned()),
         ReplayOutcome::Due { replay } => ("due", format!("due: the relay sends it, as replay {replay}")),
+        ReplayOutcome::AlreadyReplayed => ("due", "was replayed by this bulk replay before".to_owned()),
         ReplayOutcome::WrongState(state) => ("not_done", why_not_replayed(*state, as_lost)),
         ReplayOutcome::MayStillBeQueued { until } => (
             "may_still_come",

@@ -9,7 +9,7 @@ use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use super::event_ref::{EventRef, parse_event_ref, resolve_key};
+use super::event_ref::{EventRef, find_key, parse_event_ref};
 use crate::audit::AuditLine;
 use crate::aws_error::WithResource;
 use crate::output::{Render, RevealedBytes, Timestamp, line, pluralize, render_fields, timestamp};
@@ -17,7 +17,7 @@ use crate::target::Target;
 
 #[derive(Args)]
 pub(crate) struct ShowEventArgs {
-    /// The event's id, or the bare id of a Fynapse event or of a batch.
+    /// The event's id, the bare id of a Fynapse event or of a batch, or the beginning of one.
     #[arg(value_parser = parse_event_ref)]
     event: EventRef,
     /// Print the payload, which may hold personal data.
@@ -150,7 +150,7 @@ impl EventDetails {
 
 pub(crate) async fn show(target: &Target, args: ShowEventArgs) -> anyhow::Result<EventDetails> {
     let (stores, table) = (target.stores()?, target.inbox_table()?);
-    let key = resolve_key(&stores, &table, &args.event).await?;
+    let key = find_key(&stores, &table, &args.event).await?;
     let Some(event) = stores.operator.event(&key).await.with_resource(&table)? else {
         anyhow::bail!("{key} is not recorded in {table}, or its record has expired");
     };

@@ -10,27 +10,28 @@ use inbox_aws::stores::{Stores, WriteOutcome};
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::limits::CONCURRENT_CALLS;
 use inbox_core::quarantine::QuarantineReason;
-use inbox_core::quarantine::{QuarantineId, Resolution};
+use inbox_core::quarantine::Resolution;
 use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
+use super::item_ref;
 use super::preview::{self, RequestedItem};
 use crate::audit::AuditArgs;
 use crate::aws_error::{ResourceRef, WithResource, explain};
 use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, render_table};
 use crate::target::Target;
-use crate::value_parsers::{parse_quarantine_id, parse_reason};
+use crate::value_parsers::{QuarantineRef, parse_quarantine_ref, parse_reason};
 
 /// Largest number of open items beyond the limit that are counted; a flood may leave far more.
 const COUNTED_MAX: usize = 1_000;
 
 #[derive(Args)]
 pub(crate) struct DiscardQuarantinedArgs {
-    /// Items as `list` prints them.
-    #[arg(value_parser = parse_quarantine_id, required_unless_present = "subject", conflicts_with = "subject")]
-    items: Vec<QuarantineId>,
+    /// Items, or short ids of the last printed list.
+    #[arg(value_parser = parse_quarantine_ref, required_unless_present = "subject", conflicts_with = "subject")]
+    items: Vec<QuarantineRef>,
     /// All open items that came by the URL of this subject, oldest first.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<Subject>,
@@ -84,7 +85,10 @@ pub(crate) async fn discard(target: &Target, args: DiscardQuarantinedArgs) -> an
             };
             (RequestedItem::from_deliveries(open), remaining)
         }
-        None => (RequestedItem::load(&stores, args.items).await.with_resource(&table)?, 0),
+        None => {
+            let ids = item_ref::ids_to_change(target, args.items)?;
+            (RequestedItem::load(&stores, ids).await.with_resource(&table)?, 0)
+        }
     };
     let operator = args.audit.operator();
     // With --yes nobody sees the plan, and a row may cost a read of its payload.

@@ -1,75 +1,118 @@
 //! `inboxctl quarantine list`.
 
-use anyhow::bail;
-use clap::Args;
-use inbox_aws::stores::DueKey;
+use clap::{Args, ValueEnum};
+use inbox_aws::stores::QuarantineFilter;
+use inbox_core::delivery::Provider;
 use inbox_core::quarantine::QuarantineReason;
+use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
 use super::show::QuarantineDetails;
 use crate::aws_error::WithResource;
 use crate::output::{Render, render_table};
-use crate::paging::{PageArgs, decode_cursor, encode_cursor, next_page_hint};
+use crate::paging::{PageArgs, PageInfo};
 use crate::target::Target;
-use crate::value_parsers::parse_reason;
+use crate::value_parsers::{TimeRangeArgs, parse_provider, parse_reason};
 
 #[derive(Args)]
 pub(crate) struct ListQuarantineArgs {
+    /// Only items in this state.
+    #[arg(long, value_enum, default_value_t = ItemState::Open)]
+    state: ItemState,
     /// Only items quarantined for this reason.
     #[arg(long, value_parser = parse_reason)]
     reason: Option<QuarantineReason>,
+    /// Only items of this provider.
+    #[arg(long, value_parser = parse_provider)]
+    provider: Option<Provider>,
+    /// Only items that came by the URL of this subject.
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<Subject>,
+    #[command(flatten)]
+    received: TimeRangeArgs,
     #[command(flatten)]
     page: PageArgs,
 }
 
-/// A page of open items.
+/// State of a quarantined item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ItemState {
+    /// Not resolved.
+    Open,
+    /// Replayed or discarded.
+    Closed,
+    /// Either.
+    Any,
+}
+
+/// A page of quarantined items.
 #[derive(Serialize)]
 pub(crate) struct QuarantineList {
     items: Vec<QuarantineDetails>,
-    /// Token for `--page`; `None` on the last page.
-    next: Option<String>,
+    #[serde(flatten)]
+    page: PageInfo,
     #[serde(skip)]
-    is_filtered: bool,
+    printed: Vec<PrintedCells>,
+    #[serde(skip)]
+    if_empty: &'static str,
+}
+
+/// The cells of an item whose form depends on `--wide`.
+struct PrintedCells {
+    id: String,
+    event: String,
+    time: String,
 }
 
 pub(crate) async fn list(target: &Target, args: ListQuarantineArgs) -> anyhow::Result<QuarantineList> {
-    let cursor = args.page.page.as_deref().map(parse_cursor).transpose()?;
-    let open = target
+    let now = target.now();
+    let if_empty = match (args.state, args.reason, args.provider, &args.subject) {
+        (ItemState::Open, None, None, None) => "nothing is open",
+        (ItemState::Open, Some(_), None, None) => "nothing is open for that reason",
+        _ => "no such item",
+    };
+    let filter = QuarantineFilter {
+        received: args.received.resolve(now),
+        provider: args.provider,
+        reason: args.reason,
+        subject: args.subject,
+        is_open: match args.state {
+            ItemState::Open => Some(true),
+            ItemState::Closed => Some(false),
+            ItemState::Any => None,
+        },
+    };
+    let listed = target
         .stores()?
         .operator
-        .list_quarantine_newest_first(args.reason, cursor, args.page.limit.get())
+        .list_quarantined_items(&filter, &args.page.start(), args.page.limit())
         .await;
-    let (deliveries, next) = open.with_resource(&target.inbox_table()?)?;
-    let next = next.map(|it| encode_cursor(&[&it.due_at.0.to_string(), &it.pk, &it.sk]));
-    Ok(QuarantineList {
-        items: deliveries.iter().map(QuarantineDetails::from).collect(),
-        next,
-        is_filtered: args.reason.is_some(),
-    })
-}
-
-/// Decodes a page token of the list of open items.
-fn parse_cursor(token: &str) -> anyhow::Result<DueKey> {
-    let [due_at, pk, sk] = decode_cursor(token)?;
-    let Ok(due_at) = due_at.parse() else { bail!("--page: not a token of this list") };
-    Ok(DueKey { due_at: UnixMillis(due_at), pk, sk })
+    let page = listed.with_resource(&target.inbox_table()?)?;
+    let items: Vec<_> = page.items.iter().map(QuarantineDetails::from).collect();
+    let ids: Vec<_> = items.iter().map(|it| it.item.clone()).collect();
+    let printed_cells = |(it, id): (&QuarantineDetails, String)| PrintedCells {
+        id,
+        event: it.event.as_ref().map_or("-".to_owned(), |event| args.page.printed_id(event)),
+        time: args.page.printed_time(it.first_received_at, now),
+    };
+    let printed = items.iter().zip(args.page.printed_ids(target, &ids)).map(printed_cells).collect();
+    Ok(QuarantineList { items, page: PageInfo::new(&page, &args.page), printed, if_empty })
 }
 
 impl Render for QuarantineList {
-    fn to_text(&self, now: UnixMillis) -> String {
-        let rows = self.items.iter().map(|it| {
+    fn to_text(&self, _: UnixMillis) -> String {
+        let rows = self.items.iter().zip(&self.printed).map(|(it, printed)| {
             [
-                it.item.clone(),
-                it.reason.to_owned(),
+                printed.id.clone(),
+                it.resolution.map_or(it.reason.to_owned(), |how| format!("{} ({how})", it.reason)),
                 it.deliveries.to_string(),
                 it.bytes.to_string(),
-                it.event.clone().unwrap_or_else(|| "-".to_owned()),
-                it.first_received_at.with_age(now),
+                printed.event.clone(),
+                printed.time.clone(),
             ]
         });
         let headers = ["ITEM", "REASON", "DELIVERIES", "BYTES", "EVENT", "FIRST RECEIVED"];
-        let if_empty = if self.is_filtered { "nothing is open for that reason" } else { "nothing is open" };
-        render_table(headers, rows.collect(), if_empty) + &next_page_hint(self.next.as_ref())
+        render_table(headers, rows.collect(), self.if_empty) + &self.page.to_text()
     }
 }

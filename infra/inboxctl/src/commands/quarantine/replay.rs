@@ -11,6 +11,7 @@ use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
+use super::item_ref;
 use super::preview::{self, RequestedItem};
 use crate::audit::AuditArgs;
 use crate::aws_error::{WithResource, explain};
@@ -18,13 +19,13 @@ use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, Timestamp, render_table};
 use crate::target::Target;
 use crate::terminal;
-use crate::value_parsers::{parse_quarantine_id, parse_reason};
+use crate::value_parsers::{QuarantineRef, parse_quarantine_ref, parse_reason};
 
 #[derive(Args)]
 pub(crate) struct ReplayQuarantinedArgs {
-    /// Items as `list` prints them.
-    #[arg(value_parser = parse_quarantine_id, required_unless_present = "reason", conflicts_with = "reason")]
-    items: Vec<QuarantineId>,
+    /// Items, or short ids of the last printed list.
+    #[arg(value_parser = parse_quarantine_ref, required_unless_present = "reason", conflicts_with = "reason")]
+    items: Vec<QuarantineRef>,
     /// All open items of this reason, oldest first.
     #[arg(long, value_parser = parse_reason)]
     reason: Option<QuarantineReason>,
@@ -66,7 +67,10 @@ pub(crate) async fn replay(
             let (open, next) = open.with_resource(&table)?;
             (RequestedItem::from_deliveries(open), next.is_some())
         }
-        None => (RequestedItem::load(&stores, args.items).await.with_resource(&table)?, false),
+        None => {
+            let ids = item_ref::ids_to_change(target, args.items)?;
+            (RequestedItem::load(&stores, ids).await.with_resource(&table)?, false)
+        }
     };
     let operator = args.audit.operator();
     let mut plan = String::new();

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use clap::Args;
 use inbox_aws::items::QuarantinedItem;
-use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
+use super::item_ref;
 use crate::audit::AuditLine;
 use crate::aws_error::WithResource;
 use crate::output::{Render, RevealedBytes, Timestamp, line, render_fields};
 use crate::target::Target;
-use crate::value_parsers::parse_quarantine_id;
+use crate::value_parsers::{QuarantineRef, parse_quarantine_ref};
 
 #[derive(Args)]
 pub(crate) struct ShowQuarantinedArgs {
-    /// Item as `list` prints it: `<provider>/<sha256>`, or `<provider>/<subject>/<sha256>` if it came by a minted URL.
-    #[arg(value_parser = parse_quarantine_id)]
-    item: QuarantineId,
+    /// Item: `<provider>/<sha256>`, `<provider>/<subject>/<sha256>` if it came by a minted URL, or a short id as `list` prints it.
+    #[arg(value_parser = parse_quarantine_ref)]
+    item: QuarantineRef,
     /// Print the bytes, which may hold personal data.
     #[arg(long)]
     reveal: bool,
@@ -40,7 +40,7 @@ pub(crate) struct QuarantineDetails {
     signed_at: Option<Timestamp>,
     headers: BTreeMap<String, String>,
     resolved_at: Option<Timestamp>,
-    resolution: Option<&'static str>,
+    pub(crate) resolution: Option<&'static str>,
     audit_entries: Vec<AuditLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<RevealedBytes>,
@@ -69,8 +69,9 @@ impl From<&QuarantinedItem> for QuarantineDetails {
 
 pub(crate) async fn show(target: &Target, args: ShowQuarantinedArgs) -> anyhow::Result<QuarantineDetails> {
     let (stores, table) = (target.stores()?, target.inbox_table()?);
-    let Some(delivery) = stores.operator.quarantined_item(&args.item).await.with_resource(&table)? else {
-        bail!("{} is not in quarantine in {table}", args.item);
+    let id = item_ref::find_id(&stores, &table, args.item).await?;
+    let Some(delivery) = stores.operator.quarantined_item(&id).await.with_resource(&table)? else {
+        bail!("{id} is not in quarantine in {table}");
     };
     let mut details = QuarantineDetails::from(&delivery);
     if args.reveal {

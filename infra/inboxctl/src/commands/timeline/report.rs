@@ -5,7 +5,7 @@ use inbox_aws::stores::Timeline;
 use inbox_core::id::Id;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
-use inbox_core::timeline_status::{EventStatus, SubmissionOutcome, SubmissionStatus};
+use inbox_core::timeline_status::{EventStatus, SubmissionState, SubmissionStatus};
 use serde::Serialize;
 
 use crate::audit::AuditLine;
@@ -54,11 +54,11 @@ pub(crate) struct AlertOutput {
 #[derive(Serialize)]
 pub(crate) struct ScheduleOutput {
     pub(crate) schedule_id: String,
-    subject: Option<String>,
+    pub(crate) subject: Option<String>,
     pub(crate) probes: Vec<String>,
     pub(crate) since: Option<Timestamp>,
     pub(crate) last_run_seen: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
     polls: u64,
     due_at: Option<Timestamp>,
     pub(crate) settled_at: Option<Timestamp>,
@@ -72,9 +72,10 @@ pub(crate) struct ScheduleOutput {
 #[derive(Serialize)]
 pub(crate) struct SubmissionOutput {
     pub(crate) submission_id: String,
+    state: &'static str,
     pub(crate) kind: &'static str,
     pub(crate) written_at: Timestamp,
-    attempts: u64,
+    pub(crate) attempts: u64,
     due_at: Option<Timestamp>,
     pub(crate) concluded_at: Option<Timestamp>,
     pub(crate) declined_at: Option<Timestamp>,
@@ -109,13 +110,9 @@ impl TimelineOutput {
 
 impl From<SubmissionItem> for SubmissionOutput {
     fn from(it: SubmissionItem) -> Self {
-        let outcome = SubmissionOutcome {
-            due_at: it.tracking.due_at,
-            declined_at: it.declined_at,
-            has_created: it.created_id.is_some(),
-            abandoned_at: it.abandoned_at,
-        };
+        let status = it.status();
         Self {
+            state: SubmissionState::from(status).as_str(),
             submission_id: it.submission_id.to_string(),
             kind: it.kind.as_str(),
             written_at: Timestamp(it.written_at),
@@ -127,7 +124,7 @@ impl From<SubmissionItem> for SubmissionOutput {
             created_id: it.created_id.map(|id| id.as_str().to_owned()),
             created_status: None,
             audit_entries: AuditLine::from_entries(&it.audit_entries),
-            status: outcome.status(),
+            status,
         }
     }
 }
@@ -140,7 +137,7 @@ impl SubmissionOutput {
 }
 
 impl ScheduleOutput {
-    fn new(it: &ScheduleItem, now: UnixMillis) -> Self {
+    pub(crate) fn new(it: &ScheduleItem, now: UnixMillis) -> Self {
         let schedule = &it.schedule;
         let problem = it
             .tracking

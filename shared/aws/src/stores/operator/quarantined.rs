@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inbox_core::audit::AuditEntry;
+use inbox_core::audit::{AuditEntry, AuditSubject};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::DUE_PAGE_ITEMS;
 use inbox_core::quarantine::QuarantineReason;
@@ -11,7 +11,7 @@ use inbox_core::quarantine::{QuarantineId, Resolution};
 use super::OperatorStore;
 use crate::AwsError;
 use crate::items::{EventRecord, QuarantinedItem};
-use crate::stores::due_index::{DueKey, DueOrder};
+use crate::stores::due_index::DueKey;
 use crate::table::WriteOutcome;
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
@@ -46,39 +46,17 @@ impl OperatorStore {
         self.list_quarantine_where(has_reason(reason), after, limit).await
     }
 
-    /// Lists open items like [`OperatorStore::list_quarantine`], the newest first.
-    pub async fn list_quarantine_newest_first(
-        &self,
-        reason: Option<QuarantineReason>,
-        after: Option<DueKey>,
-        limit: usize,
-    ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
-        self.list_quarantine_by(DueOrder::NewestFirst, has_reason(reason), after, limit).await
-    }
-
     /// Lists open items that `matches` selects, the oldest first.
     pub async fn list_quarantine_where(
         &self,
-        matches: impl Fn(&QuarantinedItem) -> bool,
-        after: Option<DueKey>,
-        limit: usize,
-    ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
-        self.list_quarantine_by(DueOrder::OldestFirst, matches, after, limit).await
-    }
-
-    async fn list_quarantine_by(
-        &self,
-        order: DueOrder,
         matches: impl Fn(&QuarantinedItem) -> bool,
         mut after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<QuarantinedItem>, Option<DueKey>), AwsError> {
         let mut found = Vec::new();
         loop {
-            let (due_keys, more) = self
-                .due_index
-                .list_due_keys_by(order, DueQueue::Quarantine, after.as_ref(), DUE_PAGE_ITEMS)
-                .await?;
+            let (due_keys, more) =
+                self.due_index.list_due_keys(DueQueue::Quarantine, after.as_ref(), DUE_PAGE_ITEMS).await?;
             let mut items = self.read_open(&due_keys).await?;
             for due_key in due_keys {
                 // Checked before an item is taken, so that `after` never passes one that is not returned.
@@ -118,14 +96,12 @@ impl OperatorStore {
             .only_if(Attribute::ClosedAt.is_missing())
             .set(Attribute::ClosedAt, &by.at)
             .set(Attribute::Resolution, &resolution)
-            .append(Attribute::AuditEntries, by)
             .end_due();
-        let written = self.table.update(update).await?;
-        // The response of an applied attempt may have been lost.
-        Ok(written.unless_own(|item| {
+        let is_own = |item: &_| {
             QuarantinedItem::from_item(item)
                 .is_some_and(|it| it.resolution.is_some() && it.audit_entries.contains(by))
-        }))
+        };
+        self.table.update_audited(update, &AuditSubject::Quarantined(seen.id.clone()), by, is_own).await
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Of two operators who read the same state, one is applied.
 
-use inbox_core::audit::{AuditEntry, message_expiry};
+use inbox_core::audit::{AuditEntry, AuditSubject, message_expiry};
 use inbox_core::event::EventKey;
 use inbox_core::expiry::record_expiry;
 use inbox_core::lifecycle::EventState;
@@ -16,7 +16,7 @@ use inbox_core::time::UnixMillis;
 
 use super::OperatorStore;
 use crate::AwsError;
-use crate::items::EventRecord;
+use crate::items::{BulkReplay, EventRecord};
 use crate::table::WriteOutcome;
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
@@ -32,6 +32,8 @@ pub enum ReplayOutcome {
     },
     /// The event is in another state than it can be made due again from.
     WrongState(EventState),
+    /// It was replayed by this bulk replay before.
+    AlreadyReplayed,
     /// The queues may still hold its message.
     MayStillBeQueued {
         /// The time until which they may hold it.
@@ -45,20 +47,23 @@ pub enum ReplayOutcome {
 
 /// The state that an event is made due again from.
 #[derive(Clone, Copy, Debug)]
-enum ReplayFrom {
+enum ReplayFrom<'a> {
     Quarantined,
-    Done,
+    /// Done; in the bulk replay with this id, if it is part of one.
+    Done {
+        bulk_id: Option<&'a str>,
+    },
     /// Sent, according to its record, but its message is gone.
     Lost {
         was_purged: bool,
     },
 }
 
-impl ReplayFrom {
+impl ReplayFrom<'_> {
     const fn state(self) -> EventState {
         match self {
             Self::Quarantined => EventState::Quarantined,
-            Self::Done => EventState::Done,
+            Self::Done { .. } => EventState::Done,
             Self::Lost { .. } => EventState::Sent,
         }
     }
@@ -68,7 +73,7 @@ impl ReplayFrom {
         match self {
             Self::Quarantined => update.only_if(Attribute::QuarantinedAt.exists()),
             // A new number makes published effects happen again: only a done event is replayed for that.
-            Self::Done => update.only_if(Attribute::DoneAt.exists()).increment(Attribute::Replay),
+            Self::Done { .. } => update.only_if(Attribute::DoneAt.exists()).increment(Attribute::Replay),
             Self::Lost { .. } => update
                 .only_if(Attribute::SentAt.exists())
                 .only_if(Attribute::DoneAt.is_missing())
@@ -91,7 +96,18 @@ impl OperatorStore {
 
     /// Replays a done event: its effects happen again, and carry the number of the replay.
     pub async fn replay_done(&self, key: &EventKey, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
-        self.replay_from(key, ReplayFrom::Done, by).await
+        self.replay_from(key, ReplayFrom::Done { bulk_id: None }, by).await
+    }
+
+    /// Replays a done event as part of a bulk replay, once: each authorizer's alert is published once by all events of the bulk replay
+    /// together.
+    pub async fn replay_in_bulk(
+        &self,
+        key: &EventKey,
+        bulk_id: &str,
+        by: &AuditEntry,
+    ) -> Result<ReplayOutcome, AwsError> {
+        self.replay_from(key, ReplayFrom::Done { bulk_id: Some(bulk_id) }, by).await
     }
 
     /// Requeues an event whose message is gone: its record says that it was sent, and it was never done.
@@ -110,13 +126,18 @@ impl OperatorStore {
     async fn replay_from(
         &self,
         key: &EventKey,
-        source: ReplayFrom,
+        source: ReplayFrom<'_>,
         by: &AuditEntry,
     ) -> Result<ReplayOutcome, AwsError> {
         let Some(event) = self.event(key).await? else { return Ok(ReplayOutcome::NotFound) };
         // This very request was applied before: not a second replay.
         if event.audit_entries.contains(by) {
             return Ok(ReplayOutcome::Due { replay: event.replay });
+        }
+        if let ReplayFrom::Done { bulk_id: Some(bulk_id) } = source
+            && event.bulk_replay.as_ref().is_some_and(|bulk| bulk.id == bulk_id)
+        {
+            return Ok(ReplayOutcome::AlreadyReplayed);
         }
         let state = event.lifecycle.state(by.at);
         if state != source.state() {
@@ -129,16 +150,17 @@ impl OperatorStore {
                 return Ok(ReplayOutcome::MayStillBeQueued { until });
             }
         }
-        let update = source.restrict(event.restart(by.at), by.at).append(Attribute::AuditEntries, by);
-        let replay = match source {
-            ReplayFrom::Done => event.replay + 1,
-            ReplayFrom::Quarantined | ReplayFrom::Lost { .. } => event.replay,
+        let (replay, bulk_replay) = match source {
+            ReplayFrom::Done { bulk_id } => {
+                let replay = event.replay + 1;
+                (replay, bulk_id.map(|id| BulkReplay { id: id.to_owned(), replay }))
+            }
+            ReplayFrom::Quarantined | ReplayFrom::Lost { .. } => (event.replay, None),
         };
-        // The response of an applied attempt may have been lost.
-        let is_own = |item: &_| {
-            EventRecord::from_item(item).is_some_and(|existing| existing.audit_entries.contains(by))
-        };
-        Ok(match self.table.update(update).await?.unless_own(is_own) {
+        let update = source
+            .restrict(event.restart(by.at), by.at)
+            .set_some(Attribute::BulkReplay, bulk_replay.as_ref());
+        Ok(match self.update_event(key, update, by).await? {
             WriteOutcome::Applied => ReplayOutcome::Due { replay },
             WriteOutcome::Conflict => ReplayOutcome::Conflict,
         })
@@ -150,17 +172,26 @@ impl OperatorStore {
     /// The expiry never moves to an earlier time: the operator's tool may be configured with a shorter
     /// retention than the functions.
     pub async fn append_audit_entry(&self, key: &EventKey, by: &AuditEntry) -> Result<bool, AwsError> {
-        let append = || Update::without_rev(Key::event(key)).append(Attribute::AuditEntries, by);
         let later = record_expiry(by.at, self.table.retention_days);
-        let extending = append()
+        let extending = Update::without_rev(Key::event(key))
             .only_if(Attribute::ExpiresAt.is_below(&later))
             .only_if(Attribute::QuarantinedAt.is_missing())
             .set(Attribute::ExpiresAt, &later);
-        if self.table.update_if(extending).await? == WriteOutcome::Applied {
+        if self.update_event(key, extending, by).await? == WriteOutcome::Applied {
             return Ok(true);
         }
         // An update cannot set the later of two times, so the second write leaves the expiry as it is.
-        let unchanged = append().only_if(Attribute::DeliveryId.exists());
-        Ok(self.table.update_if(unchanged).await? == WriteOutcome::Applied)
+        let unchanged = Update::without_rev(Key::event(key)).only_if(Attribute::DeliveryId.exists());
+        Ok(self.update_event(key, unchanged, by).await? == WriteOutcome::Applied)
+    }
+
+    async fn update_event(
+        &self,
+        key: &EventKey,
+        update: Update,
+        by: &AuditEntry,
+    ) -> Result<WriteOutcome, AwsError> {
+        let is_own = |item: &_| EventRecord::from_item(item).is_some_and(|it| it.audit_entries.contains(by));
+        self.table.update_audited(update, &AuditSubject::Event(key.clone()), by, is_own).await
     }
 }

@@ -7,12 +7,12 @@
 //!
 //! Several events may name the same authorizer: a redelivery under another uuid, or a webhook that comes after the poll.
 //! The first one publishes. Each replay publishes once more, so the item remembers every replay that did, as a tag in the
-//! set `published_by`: if it recorded only the last one, two replayed events could take turns for ever.
+//! set `published_by`: if it recorded only the last one, two replayed events could take turns for ever. The events of one
+//! bulk replay share a tag.
 
 use std::fmt;
 
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
-use inbox_core::effect::publisher_tag;
 use inbox_core::expiry::parts_expiry;
 use inbox_core::id::Id;
 use inbox_core::limits::ALERT_PUBLISHERS_MAX;
@@ -111,7 +111,7 @@ impl Processing {
             .set(Attribute::ThresholdSource, acquired.threshold_source.as_str())
             .drop_claim()
             .remove(&[Attribute::ClaimEvent])
-            .add_tag(Attribute::PublishedBy, &own_tag(event));
+            .add_tag(Attribute::PublishedBy, &event.publisher_tag());
         if self.table.update_if(marked).await? == WriteOutcome::Applied {
             return Ok(());
         }
@@ -121,7 +121,7 @@ impl Processing {
             // expired, too.
             .only_if(Attribute::Pk.exists())
             .set_first(Attribute::PublishedAt, Attribute::PublishedAt, &now)
-            .add_tag(Attribute::PublishedBy, &own_tag(event));
+            .add_tag(Attribute::PublishedBy, &event.publisher_tag());
         self.table.update_if(recorded).await.map(drop)
     }
 }
@@ -147,12 +147,7 @@ fn is_not_published(event: &ClaimedEvent) -> Condition {
     }
     let has_room =
         Attribute::PublishedBy.is_missing().or(Attribute::PublishedBy.has_fewer_than(ALERT_PUBLISHERS_MAX));
-    Attribute::PublishedBy.contains(&own_tag(event)).negated().and(has_room)
-}
-
-/// The tag of this event and replay among the publishers.
-fn own_tag(event: &ClaimedEvent) -> String {
-    publisher_tag(&event.key.event_id(), event.replay)
+    Attribute::PublishedBy.contains(&event.publisher_tag()).negated().and(has_room)
 }
 
 fn alert_key(event: &ClaimedEvent, authorizer: &Id) -> Result<Key, AwsError> {
@@ -164,7 +159,7 @@ fn alert_key(event: &ClaimedEvent, authorizer: &Id) -> Result<Key, AwsError> {
 fn claim_failure(item: &AlertEffectItem, event: &ClaimedEvent) -> AlertClaim {
     let has_published = match event.replay {
         0 => item.published_at.is_some(),
-        _ => item.published_by.contains(&own_tag(event)),
+        _ => item.published_by.contains(&event.publisher_tag()),
     };
     // This counts first, even beside a claim: a replay that could not publish leaves its claim behind.
     if has_published {

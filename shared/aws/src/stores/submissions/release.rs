@@ -6,7 +6,7 @@
 //!  operator  says that it created nothing:        declined_at, audit entry if rev=seen, call=seen, neither done nor declined
 //! ```
 
-use inbox_core::audit::AuditEntry;
+use inbox_core::audit::{AuditEntry, AuditSubject};
 use inbox_core::expiry::record_expiry;
 use inbox_core::time::UnixMillis;
 
@@ -80,14 +80,14 @@ impl Submissions {
             .only_if(Attribute::CallId.equals(&seen.call_id))
             .only_if(Attribute::DoneAt.is_missing())
             .only_if(Attribute::DeclinedAt.is_missing())
-            .increment(Attribute::Rev)
-            .append(Attribute::AuditEntries, by);
-        let written = self.table.update(self.close(update, Attribute::DeclinedAt, by.at)).await?;
-        // The response of an applied attempt may have been lost.
-        Ok(written.unless_own(|item| {
+            .increment(Attribute::Rev);
+        let subject = AuditSubject::Submission(seen.submission_id.clone());
+        let update = self.close(update, Attribute::DeclinedAt, by.at);
+        let is_own = |item: &_| {
             SubmissionItem::from_item(item)
                 .is_some_and(|it| it.is_same_call(seen) && it.audit_entries.contains(by))
-        }))
+        };
+        self.table.update_audited(update, &subject, by, is_own).await
     }
 
     /// Adds the end of a submission to an update of it.

@@ -1,0 +1,55 @@
+//! The inbox in a browser: what arrived, what became of it, and replay.
+//!
+//! ```text
+//!  browser ──▶ guard (Host, Sec-Fetch-Site, Origin, cookie) ──▶ router ──▶ pages ──▶ inbox-aws's stores, SQS
+//!                                                                            └────▶ Host (checks, test deliveries)
+//! ```
+//!
+//! `inboxctl console` and `local` serve it. Pages are rendered here, from the templates in `templates/`; the script in
+//! `assets/` only keeps them current. A page reads indexes and single items, never the whole table.
+//!
+//! | part | modules |
+//! |---|---|
+//! | who may ask | `guard`, `session` |
+//! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `quarantine_text` |
+//! | pages that show | `overview`, `event_list`, `event_page`, `tracked_list`, `tracked_page`, `quarantine_page`, `search` |
+//! | acts | `event_replay`, `event_bulk_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
+
+mod app;
+mod assets;
+mod balances;
+mod charts;
+mod dead_letters_page;
+mod event_bulk_replay;
+mod event_list;
+mod event_page;
+mod event_replay;
+mod event_text;
+mod guard;
+mod host;
+mod layout;
+mod links;
+mod list_params;
+mod operator_form;
+mod overview;
+mod payload;
+mod prose;
+mod quarantine_page;
+mod quarantine_replay;
+mod quarantine_text;
+mod result_page;
+mod results;
+mod router;
+mod search;
+mod send_page;
+mod server;
+mod session;
+mod snapshot;
+mod time_text;
+mod tracked_list;
+mod tracked_page;
+mod tracked_text;
+
+pub use app::{Inbox, StackFacts};
+pub use host::{Answer, Defect, Finding, FindingStatus, Host, SentDelivery, TestDelivery};
+pub use server::Console;

@@ -1,0 +1,57 @@
+//! The console as an HTTP server on this machine.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::app::{App, Inbox, StackFacts};
+use crate::host::Host;
+use crate::router::router;
+use crate::session::TOKEN_PARAMETER;
+
+/// A console that listens, and serves once [`Console::serve`] is called.
+pub struct Console {
+    listener: TcpListener,
+    router: Router,
+    url: String,
+}
+
+/// Shows no token.
+impl std::fmt::Debug for Console {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Console({:?})", self.listener.local_addr())
+    }
+}
+
+impl Console {
+    /// Listens on this port of 127.0.0.1; 0 is any free one. There is no way to listen on another address: only for
+    /// this one do browsers say where a request comes from.
+    ///
+    /// # Errors
+    ///
+    /// The port is taken.
+    pub async fn bind(port: u16, inbox: Inbox, facts: StackFacts, host: Arc<dyn Host>) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let port = listener.local_addr()?.port();
+        let app = App::new(inbox, facts, host, port);
+        let url = format!("http://127.0.0.1:{port}/?{TOKEN_PARAMETER}={}", app.session.token());
+        Ok(Self { listener, router: router(app), url })
+    }
+
+    /// Address with the token that signs in. Whoever has it can act as the operator.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Serves until the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The listener failed.
+    pub async fn serve(self) -> io::Result<()> {
+        axum::serve(self.listener, self.router).await
+    }
+}

@@ -1,0 +1,74 @@
+//! `inboxctl audit`: what operators have done, the newest first.
+
+use clap::Args;
+use inbox_aws::stores::AuditFilter;
+use inbox_core::audit::OperatorAction;
+use inbox_core::time::UnixMillis;
+use serde::Serialize;
+
+use crate::aws_error::WithResource;
+use crate::output::{Render, Timestamp, render_table};
+use crate::paging::{PageArgs, PageInfo};
+use crate::target::Target;
+use crate::value_parsers::{TimeRangeArgs, parse_action};
+
+#[derive(Args)]
+pub(crate) struct ListAuditArgs {
+    /// Only this action.
+    #[arg(long, value_parser = parse_action)]
+    action: Option<OperatorAction>,
+    /// Only actions of this operator, by the name that was given with --by.
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    #[command(flatten)]
+    acted: TimeRangeArgs,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+/// A page of audit entries.
+#[derive(Serialize)]
+pub(crate) struct AuditList {
+    entries: Vec<AuditRow>,
+    #[serde(flatten)]
+    page: PageInfo,
+}
+
+#[derive(Serialize)]
+struct AuditRow {
+    at: Timestamp,
+    by: String,
+    action: &'static str,
+    /// What the action was on.
+    subject: String,
+    why: String,
+    #[serde(skip)]
+    printed_time: String,
+}
+
+pub(crate) async fn list(target: &Target, args: ListAuditArgs) -> anyhow::Result<AuditList> {
+    let now = target.now();
+    let filter = AuditFilter { acted: args.acted.resolve(now), action: args.action, operator: args.operator };
+    let listed = target.stores()?.operator.list_audit(&filter, &args.page.start(), args.page.limit()).await;
+    let page = listed.with_resource(&target.inbox_table()?)?;
+    let info = PageInfo::new(&page, &args.page);
+    let entries = page.items.into_iter().map(|it| AuditRow {
+        at: Timestamp(it.entry.at),
+        by: it.entry.operator,
+        action: it.entry.action.as_str(),
+        subject: it.subject,
+        why: it.entry.reason,
+        printed_time: args.page.printed_time(Timestamp(it.entry.at), now),
+    });
+    Ok(AuditList { entries: entries.collect(), page: info })
+}
+
+impl Render for AuditList {
+    fn to_text(&self, _: UnixMillis) -> String {
+        let rows = self.entries.iter().map(|it| {
+            [it.printed_time.clone(), it.by.clone(), it.action.to_owned(), it.subject.clone(), it.why.clone()]
+        });
+        let headers = ["WHEN", "BY", "ACTION", "ON", "WHY"];
+        render_table(headers, rows.collect(), "no operator has done anything") + &self.page.to_text()
+    }
+}

@@ -1,0 +1,192 @@
+//! Short ids: lists print them, and commands take them.
+//!
+//! A short id is the beginning of an id, long enough to differ from the other ids of its list. Commands that only look
+//! find it among the newest items. Commands that change something take it only if the same person's last list has printed
+//! it: a newer item cannot take its place then.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use inbox_aws::stores::Stores;
+use inbox_core::event::EventKey;
+use inbox_core::list_kind::ListKind;
+use inbox_core::quarantine::QuarantineId;
+use serde::{Deserialize, Serialize};
+
+use crate::aws_error::{ResourceRef, WithResource};
+use crate::target::Target;
+
+/// Shortest beginning of an id that is printed.
+const LENGTH_MIN: usize = 8;
+/// Ids up to this length are printed whole.
+const WHOLE_MAX: usize = 24;
+
+/// The last list that was printed: its items' whole ids.
+#[derive(Debug, Serialize, Deserialize)]
+struct LastList {
+    /// The table that was listed, with its endpoint.
+    table: String,
+    ids: Vec<String>,
+}
+
+/// The part of an id that tells it from others of its kind: without provider, batch and kind of event.
+fn own_part(id: &str) -> &str {
+    match id.rsplit_once('/') {
+        Some((batch, "completed")) => batch.rsplit_once('/').map_or(batch, |(_, own)| own),
+        Some((_, own)) => own,
+        None => id,
+    }
+}
+
+/// The short forms of the ids of one list.
+pub(crate) fn shorten(ids: &[String]) -> Vec<String> {
+    ids.iter()
+        .map(|id| {
+            let own = own_part(id);
+            let is_unique = |prefix: &str| ids.iter().filter(|it| is_meant(it, prefix)).count() == 1;
+            let ends = own.char_indices().map(|(end, _)| end).filter(|end| *end >= LENGTH_MIN);
+            let mut prefixes = ends.filter_map(|end| own.get(..end));
+            if own.len() <= WHOLE_MAX && is_unique(own) {
+                return own.to_owned();
+            }
+            let short = prefixes.find(|prefix| is_unique(prefix));
+            short.or_else(|| Some(own).filter(|own| is_unique(own))).unwrap_or(id).to_owned()
+        })
+        .collect()
+}
+
+/// Returns `true` if `id` can be meant by `short`: a beginning of the id, or of its own part.
+fn is_meant(id: &str, short: &str) -> bool {
+    own_part(id).starts_with(short) || id.starts_with(short)
+}
+
+/// Finds the one id among the newest items of a kind that begins with `short`; `None` if there is none.
+///
+/// # Errors
+///
+/// Several ids begin so.
+pub(crate) async fn find(
+    stores: &Stores,
+    table: &ResourceRef,
+    kind: ListKind,
+    short: &str,
+) -> anyhow::Result<Option<String>> {
+    let places = stores.operator.newest_places(kind).await.with_resource(table)?;
+    let ids = places.iter().filter_map(|place| id_of(kind, &place.pk, &place.sk));
+    only_match(ids.filter(|id| is_meant(id, short)).collect(), short)
+}
+
+/// The id that a key belongs to, as commands print it.
+fn id_of(kind: ListKind, pk: &str, sk: &str) -> Option<String> {
+    let tracked = |prefix: &str| pk.strip_prefix(prefix).map(str::to_owned);
+    match kind {
+        ListKind::Event => EventKey::from_table_key(pk, sk).map(|key| key.event_id()),
+        ListKind::Batch => tracked("rightfoot#batch#"),
+        ListKind::Schedule => tracked("rightfoot#schedule#"),
+        ListKind::Submission => tracked("rightfoot#submission#"),
+        ListKind::Quarantine => QuarantineId::from_pk(pk).map(|id| id.to_string()),
+        // They have no id that a command takes.
+        ListKind::Audit => None,
+    }
+}
+
+/// Finds the whole id that a command means which changes something: `short` on the last printed list.
+///
+/// # Errors
+///
+/// The last list has no such id, or several.
+pub(crate) fn on_last_list(target: &Target, short: &str) -> anyhow::Result<String> {
+    let table = table_name(target)?;
+    let last = state_file().and_then(|path| read_list(&path)).filter(|last| last.table == table);
+    let ids = last.map(|last| last.ids).unwrap_or_default();
+    match only_match(ids.into_iter().filter(|id| is_meant(id, short)).collect(), short)? {
+        Some(id) => Ok(id),
+        None => bail!(
+            "{short} is not a whole id, and the list that you printed last has none that begins so: use the whole id, or \
+             list again"
+        ),
+    }
+}
+
+fn only_match(mut found: Vec<String>, short: &str) -> anyhow::Result<Option<String>> {
+    found.sort();
+    found.dedup();
+    match found.as_slice() {
+        [] | [_] => Ok(found.pop()),
+        [one, other] => bail!("two ids begin with {short}: {one} and {other}"),
+        [one, other, rest @ ..] => {
+            bail!("{} ids begin with {short}: {one}, {other}, …", rest.len() + 2)
+        }
+    }
+}
+
+/// Remembers the ids of a printed list. Without a place for it, short ids only look.
+pub(crate) fn remember(target: &Target, ids: &[String]) {
+    let (Some(path), Ok(table)) = (state_file(), table_name(target)) else { return };
+    let list = LastList { table, ids: ids.to_vec() };
+    // A list that is printed and not remembered is of use all the same.
+    let _ = write_list(&path, &list);
+}
+
+/// The table, and where it is: the same name may exist in other accounts and at other endpoints.
+fn table_name(target: &Target) -> anyhow::Result<String> {
+    Ok(format!("{} {}", target.account.describe_endpoint("dynamodb"), target.inbox_table()?.name))
+}
+
+/// `~/.local/state/inboxctl/last-list.json`, or in `XDG_STATE_HOME`.
+fn state_file() -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")))?;
+    Some(state.join("inboxctl/last-list.json"))
+}
+
+fn read_list(path: &Path) -> Option<LastList> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn write_list(path: &Path, list: &LastList) -> anyhow::Result<()> {
+    let dir = path.parent().context("no directory")?;
+    fs::create_dir_all(dir)?;
+    // Renamed into place, so that a list is never read half written.
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(&serde_json::to_vec(list)?)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn short(ids: &[&str]) -> Vec<String> {
+        shorten(&ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn ids_are_as_short_as_their_list_allows() {
+        let ids = [
+            "fynapse/event/a3efc743-ac6c-463b-aa19-4dd9c45b5b96",
+            "fynapse/event/a3efc743-ffff-463b-aa19-4dd9c45b5b96",
+            "rightfoot/batch/5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83/completed",
+            "rightfoot/batch/5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83/alert/7b6ff2ac-4779-4893-b5a8-d2c726d366bd",
+        ];
+        assert_eq!(short(&ids), ["a3efc743-a", "a3efc743-f", "5d3c6bbb", "7b6ff2ac"]);
+        assert_eq!(short(&["fynapse/event/e-1", "fynapse/event/e-12"]), ["fynapse/event/e-1", "e-12"]);
+        assert_eq!(short(&["payroll-2026-01"]), ["payroll-2026-01"]);
+        assert_eq!(
+            short(&["fynapse/event/b-1", "rightfoot/batch/b-1/completed"]),
+            ["fynapse/event/b-1", "rightfoot/batch/b-1/completed"]
+        );
+    }
+
+    #[test]
+    fn a_short_id_means_one_id_or_none() {
+        let found = |ids: &[&str]| only_match(ids.iter().map(|id| (*id).to_owned()).collect(), "a");
+        assert_eq!(found(&[]).unwrap(), None);
+        assert_eq!(found(&["a-1", "a-1"]).unwrap().as_deref(), Some("a-1"));
+        assert_eq!(found(&["a-1", "a-2"]).unwrap_err().to_string(), "two ids begin with a: a-1 and a-2");
+        assert_eq!(found(&["a-3", "a-1", "a-2"]).unwrap_err().to_string(), "3 ids begin with a: a-1, a-2, …");
+    }
+}

@@ -1,0 +1,151 @@
+//! `inboxctl console`: the process that serves it, its checks and test deliveries, and the words that it shares with
+//! `inboxctl timeline`.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use reqwest::{Client, Method, StatusCode};
+use tests::{alert_body, completion_body, extract_body};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+
+use crate::{CliHarness, inboxctl_command};
+
+/// A process that serves the console, and a signed-in client.
+struct RunningConsole {
+    _process: Child,
+    client: Client,
+    origin: String,
+    cookie: String,
+}
+
+impl RunningConsole {
+    async fn start(harness: &CliHarness, options: &str) -> Self {
+        let (aws, base) = (harness.aws_url.as_str(), harness.http_url.as_str());
+        let words = format!("--json --base-url {base} console --no-open {options}");
+        let mut command = inboxctl_command(&words, &[("AWS_ENDPOINT_URL", aws)]);
+        let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.unwrap();
+        let printed: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+        let url = printed["url"].as_str().unwrap();
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let typed = client.get(url).header("sec-fetch-site", "none").header("sec-fetch-dest", "document");
+        let signed_in = typed.send().await.unwrap();
+        let cookie = signed_in.headers()["set-cookie"].to_str().unwrap();
+        Self {
+            _process: process,
+            cookie: cookie.split(';').next().unwrap().to_owned(),
+            origin: url.split_once("/?").unwrap().0.to_owned(),
+            client,
+        }
+    }
+
+    async fn request(&self, method: Method, path: &str, body: &str) -> (StatusCode, String, String) {
+        let request = self.client.request(method, format!("{}{path}", self.origin));
+        let request = request
+            .header("cookie", &self.cookie)
+            .header("sec-fetch-site", "same-origin")
+            .header("origin", &self.origin)
+            .header("content-type", "application/x-www-form-urlencoded");
+        let response = request.body(body.to_owned()).send().await.unwrap();
+        let location = response.headers().get("location").map_or("", |it| it.to_str().unwrap()).to_owned();
+        (response.status(), location, response.text().await.unwrap())
+    }
+
+    /// The text of a page, without its tags.
+    async fn text(&self, path: &str) -> String {
+        let (status, _, html) = self.request(Method::GET, path, "").await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        // Without style sheet and script.
+        let html = html.split_once("</style>").unwrap().1.split_once("<script>").unwrap().0;
+        let mut text = String::new();
+        for part in html.split('<') {
+            text += part.split_once('>').map_or("", |(_, text)| text);
+            text += " ";
+        }
+        let text =
+            text.replace("&#39;", "'").replace("&#38;", "&").replace("&#60;", "<").replace("&#62;", ">");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_checks_and_sends_as_the_commands_do() {
+    let harness = CliHarness::with_system_clock().await;
+    let console = RunningConsole::start(&harness, "").await;
+    assert!(console.origin.starts_with("http://127.0.0.1:"), "{}", console.origin);
+    let overview = console.text("/").await;
+    assert!(overview.contains(&format!("table inbox {} · us-east-1", harness.aws_url)), "{overview}");
+    assert!(!overview.contains("production"));
+    for (delivery, answer) in [
+        ("fynapse:twice", "200 {\"status\":\"duplicate\"}"),
+        ("rightfoot:good", "200 {\"status\":\"received\"}"),
+        ("rightfoot:type", "200 {\"status\":\"quarantined\"}"),
+        ("fynapse:signature", "403 {\"error\":\"Forbidden\"}"),
+    ] {
+        let (status, location, _) = console
+            .request(Method::POST, "/send", &format!("delivery={}", delivery.replace(':', "%3A")))
+            .await;
+        assert_eq!(status, StatusCode::SEE_OTHER, "{delivery}");
+        let result = console.text(&location).await.replace("&#34;", "\"");
+        assert!(result.contains(&format!("{answer} in ")) && !result.contains("NOT as expected"), "{result}");
+    }
+    let checks = console.text("/checks").await;
+    assert!(checks.contains("failed quarantine : open: 1, not processed; the oldest since "), "{checks}");
+    assert!(checks.contains("checks do not apply here, or read the whole table"), "{checks}");
+    // The same finding as that of the command.
+    let doctor = harness.run("doctor").await;
+    assert!(doctor.stdout.contains("open: 1, not processed; the oldest since "), "{}", doctor.stdout);
+    let send = console.text("/send").await;
+    let options = format!("inboxctl --endpoint-url {} --base-url {}", harness.aws_url, harness.http_url);
+    assert!(send.contains(&format!("{options} send fynapse --spoil timestamp")), "{send}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_console_sends_nothing() {
+    let harness = CliHarness::with_system_clock().await;
+    let console = RunningConsole::start(&harness, "--read-only").await;
+    let (status, _, _) = console.request(Method::POST, "/send", "delivery=fynapse%3Agood").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(harness.world.items().await.is_empty());
+}
+
+/// The two have texts of their own, which must not drift apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_tells_a_timeline_in_the_words_of_the_command() {
+    let harness = CliHarness::with_system_clock().await;
+    let world = &harness.world;
+    world.deliver_fynapse(extract_body("e-1")).await;
+    world.run_worker().await;
+    harness.run("events replay fynapse/event/e-1 --by ada --why 'rule was wrong' --yes").await;
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    world.run_worker().await;
+    world.deliver_rightfoot(alert_body("b-2", "u-2")).await;
+    harness.run("batches track b-2 --expected 3 --subject other --yes").await;
+    world.run_worker().await;
+    let console = RunningConsole::start(&harness, "").await;
+    for (id, path) in [
+        ("fynapse/event/e-1", "/event?id=fynapse/event/e-1"),
+        ("rightfoot/batch/b-1/completed", "/event?id=rightfoot/batch/b-1/completed"),
+        ("b-2", "/batch?id=b-2"),
+    ] {
+        let timeline = harness.run(&format!("timeline {id}")).await.stdout;
+        let page = console.text(path).await;
+        let without_id = |text: &str| text.replace(&format!("{id} "), "").replace(&format!("{id}: "), "");
+        let (steps, status) = timeline.split_once("\nStatus:\n").unwrap();
+        for step in steps.lines().skip(3).filter(|line| !line.is_empty()) {
+            let (_, step) = step.split_once(")").unwrap();
+            let step = without_id(step.trim());
+            assert!(page.contains(&step), "{step}\n\n{page}");
+        }
+        // Times go on: what stands before the first one is compared.
+        for line in status.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let line = without_id(line.trim_start_matches("batch "));
+            let line = line.rsplit_once(": ").map_or(line.as_str(), |(_, line)| line).to_owned();
+            let words = line.split(" 20").next().unwrap().replace('`', " ");
+            let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(page.contains(words.trim()), "{words}\n\n{page}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The index `listed`: the kinds of items that operators list by time, and their partitions.
+
+use strum::{IntoStaticStr, VariantArray};
+
+use crate::shards;
+
+/// A kind of items in the index `listed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum ListKind {
+    /// Recorded events, by the time of their receipt.
+    Event,
+    /// Batches that are or were tracked, by the time at which tracking began.
+    Batch,
+    /// Schedules that are or were tracked, by the time at which tracking began.
+    Schedule,
+    /// Submissions, by the time at which they were written.
+    Submission,
+    /// Quarantined deliveries and events, by the time at which their bytes were first received.
+    Quarantine,
+    /// Audit entries, by the time of the operator's action.
+    Audit,
+}
+
+impl ListKind {
+    /// Every kind.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The name used in the index.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// The partition of the index for items with this partition key.
+    pub fn shard(self, pk: &str) -> String {
+        shards::shard(self.as_str(), pk)
+    }
+
+    /// Every partition of the kind; all of them must be read.
+    pub fn shards(self) -> impl Iterator<Item = String> {
+        shards::shards(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_items_spread_over_every_shard_of_their_kind() {
+        for kind in ListKind::ALL {
+            let used: std::collections::BTreeSet<_> =
+                (0..500).map(|n| kind.shard(&format!("fynapse#event#{n}"))).collect();
+            assert_eq!(used, kind.shards().collect());
+            assert_eq!(used.len(), 16);
+        }
+        assert_eq!(ListKind::Event.shards().next().as_deref(), Some("event#00"));
+    }
+}
