@@ -2,21 +2,18 @@
 //!
 //! It is the bulk replay of `inboxctl events replay --since`, which also resumes it by its id if the console stops.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use axum::Form;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::stream::{self, StreamExt};
-use inbox_aws::stores::{EventFilter, PageStart, ReplayOutcome};
+use inbox_aws::stores::{BulkReplayPlan, ReplayOutcome};
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::EventKey;
-use inbox_core::lifecycle::EventState;
 use inbox_core::limits::CONCURRENT_CALLS;
 use inbox_core::time::UnixMillis;
 
-use crate::app::{App, AppParts};
+use crate::app::App;
 use crate::event_list::event_filter;
 use crate::event_replay::{new_plan_id, plan_id};
 use crate::layout::{Layout, PageError, Section, html};
@@ -28,29 +25,16 @@ use crate::time_text::{TimeTag, pluralize};
 
 /// Most events of one bulk replay from the console.
 const EVENTS_MAX: usize = 1_000;
-/// Events that are read with one call.
-const PAGE_ITEMS: usize = 100;
 /// Events whose ids a plan names.
 const NAMED_MAX: usize = 10;
 
 type Pairs = Vec<(String, String)>;
 
-/// The events of a bulk replay, the oldest first.
-#[derive(Default)]
-struct BulkPlan {
-    events: Vec<EventKey>,
-    by_type: BTreeMap<String, usize>,
-    times: Option<(UnixMillis, UnixMillis)>,
-    /// Events that are not done, by state.
-    skipped: BTreeMap<&'static str, usize>,
-    is_truncated: bool,
-}
-
 #[derive(Template)]
 #[template(path = "event_bulk_replay.html")]
 struct BulkReplayPage {
     layout: Layout,
-    plan: BulkPlan,
+    plan: BulkReplayPlan,
     times: Option<(TimeTag, TimeTag)>,
     named: Vec<(String, String)>,
     filters: Vec<(String, String)>,
@@ -64,17 +48,18 @@ struct BulkReplayPage {
 pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let now = app.now();
     let params = bounded(Params::new(query), now)?;
-    let plan = BulkPlan::read(&app, &event_filter(&params, now)?, now).await?;
+    let (plan_id, filter) = (new_plan_id(), event_filter(&params, now)?);
+    let plan = app.stores().operator.plan_bulk_replay(&plan_id, &filter, EVENTS_MAX, now).await?;
     let named = plan.events.iter().take(NAMED_MAX).map(EventKey::event_id);
     let button = format!("Replay {}", pluralize(plan.events.len() as u64, "event", "events"));
     Ok(html(&BulkReplayPage {
         layout: Layout::new(&app, Section::Events, format!("{button} of a filter?")),
         named: named.map(|id| (href("/event", "id", &id), id)).collect(),
-        times: plan.times.map(|(first, last)| (TimeTag::new(first, now), TimeTag::new(last, now))),
+        times: plan.received.map(|(first, last)| (TimeTag::new(first, now), TimeTag::new(last, now))),
         filters: params.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         button,
         limit: EVENTS_MAX,
-        plan_id: new_plan_id(),
+        plan_id,
         operator_name: suggested_name(&app),
         plan,
     }))
@@ -85,7 +70,7 @@ pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Resu
     let (form, now) = (Params::new(form), app.now());
     let plan_id = plan_id(&form)?.to_owned();
     let filter = event_filter(&bounded(form.without(&["plan", "by", "why"]), now)?, now)?;
-    let plan = BulkPlan::read(&app, &filter, now).await?;
+    let plan = app.stores().operator.plan_bulk_replay(&plan_id, &filter, EVENTS_MAX, now).await?;
     let operator = operator(&app, &form)?;
     let total = plan.events.len();
     let name = app.results.keep(ActionResult {
@@ -95,7 +80,7 @@ pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Resu
         back: Some(("/events".to_owned(), "Events")),
         is_running: total > 0,
     });
-    tokio::spawn(replay_all(app.clone(), plan.events, plan_id, operator, name.clone()));
+    tokio::spawn(replay_all(app.clone(), plan, operator, name.clone()));
     Ok(Redirect::to(&href("/result", "id", &name)).into_response())
 }
 
@@ -113,14 +98,15 @@ fn bounded(params: Params, now: UnixMillis) -> Result<Params, PageError> {
     Ok(params.without(&["since", "until"]).with("since", since.rfc3339()).with("until", until.rfc3339()))
 }
 
-async fn replay_all(app: App, events: Vec<EventKey>, plan_id: String, operator: Operator, name: String) {
+async fn replay_all(app: App, plan: BulkReplayPlan, operator: Operator, name: String) {
+    let BulkReplayPlan { bulk, events, .. } = plan;
     let (total, mut tried, mut failed) = (events.len(), 0, 0);
     let mut outcomes = stream::iter(events)
         .map(|key| {
-            let (app, plan_id, operator) = (app.clone(), plan_id.clone(), operator.clone());
+            let (app, bulk, operator) = (app.clone(), bulk.clone(), operator.clone());
             async move {
                 let by = operator.audit_entry(OperatorAction::Replay, app.now());
-                let outcome = Box::pin(app.stores().operator.replay_in_bulk(&key, &plan_id, &by)).await;
+                let outcome = Box::pin(app.stores().operator.replay_in_bulk(&key, &bulk, &by)).await;
                 (key, outcome)
             }
         })
@@ -144,7 +130,7 @@ async fn replay_all(app: App, events: Vec<EventKey>, plan_id: String, operator: 
             is_good: false,
         });
         app.results.update(&name, |result| {
-            result.summary = progress_text(&plan_id, tried, total, failed);
+            result.summary = progress_text(&bulk.id, tried, total, failed);
             result.rows.extend(row);
             result.is_running = tried < total;
         });
@@ -162,34 +148,5 @@ fn progress_text(plan_id: &str, tried: usize, total: usize, failed: usize) -> St
         )
     } else {
         format!("{due} of {events} are due: the relay sends them. The id of this bulk replay is {plan_id}.")
-    }
-}
-
-impl BulkPlan {
-    /// Reads the events that the filter selects, the oldest first, until [`EVENTS_MAX`] of them are done.
-    async fn read(app: &AppParts, filter: &EventFilter, now: UnixMillis) -> Result<Self, PageError> {
-        let mut plan = Self::default();
-        let mut start = PageStart::Oldest;
-        loop {
-            let page = app.stores().operator.list_events(filter, &start, PAGE_ITEMS, now).await?;
-            // A page has the newest item first.
-            for event in page.items.iter().rev() {
-                let state = event.lifecycle.state(now);
-                if state != EventState::Done {
-                    *plan.skipped.entry(state.as_str()).or_default() += 1;
-                    continue;
-                }
-                if plan.events.len() == EVENTS_MAX {
-                    plan.is_truncated = true;
-                    return Ok(plan);
-                }
-                let first = plan.times.map_or(event.received_at, |times| times.0);
-                plan.times = Some((first, event.received_at));
-                *plan.by_type.entry(event.event_type.clone()).or_default() += 1;
-                plan.events.push(event.key.clone());
-            }
-            let Some(newer) = page.newer else { return Ok(plan) };
-            start = PageStart::NewerThan(newer);
-        }
     }
 }

@@ -53,9 +53,12 @@ struct ReplayPage {
 
 /// `GET /events/replay?id=…&id=…`
 pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
+    let (keys, plan_id) = (keys(&Params::new(query))?, new_plan_id());
+    // All of them get one number, which is new to each.
+    let replay = app.stores().operator.plan_bulk_replay_of(&plan_id, &keys, app.now()).await?.bulk.replay;
     let mut events = Vec::new();
-    for key in keys(&Params::new(query))? {
-        events.push(plan_one(&app, &key).await?);
+    for key in &keys {
+        events.push(plan_one(&app, key, replay).await?);
     }
     let count = events.iter().filter(|event| event.is_replayed).count();
     let button = format!("Replay {}", pluralize(count as u64, "event", "events"));
@@ -65,7 +68,7 @@ pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> 
         events,
         button,
         count,
-        plan_id: new_plan_id(),
+        plan_id,
         operator_name: suggested_name(&app),
     }))
 }
@@ -75,10 +78,11 @@ pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Resu
     let form = Params::new(form);
     let (keys, plan_id) = (keys(&form)?, plan_id(&form)?);
     let operator = operator(&app, &form)?;
+    let plan = app.stores().operator.plan_bulk_replay_of(plan_id, &keys, app.now()).await?;
     let mut rows = Vec::new();
     for key in &keys {
         let by = operator.audit_entry(OperatorAction::Replay, app.now());
-        let outcome = match app.stores().operator.replay_in_bulk(key, plan_id, &by).await {
+        let outcome = match app.stores().operator.replay_in_bulk(key, &plan.bulk, &by).await {
             Ok(outcome) => outcome_text(&outcome, app.now()),
             // One failure does not keep the others from being replayed.
             Err(error) => (false, error.to_string()),
@@ -134,15 +138,14 @@ fn keys(params: &Params) -> Result<Vec<EventKey>, PageError> {
     }
 }
 
-async fn plan_one(app: &AppParts, key: &EventKey) -> Result<PlannedEvent, PageError> {
+async fn plan_one(app: &AppParts, key: &EventKey, replay: u64) -> Result<PlannedEvent, PageError> {
     let (id, now) = (key.event_id(), app.now());
     let event = app.stores().operator.event(key).await?;
     let state = event.as_ref().map(|event| event.lifecycle.state(now));
     let effect = match (&event, state) {
         (Some(event), Some(EventState::Done)) => format!(
-            "{} is published again, as replay {}. Consumers that deduplicate by id and replay act again.",
-            bus_event_type(event),
-            event.replay + 1
+            "{} is published again, as replay {replay}. Consumers that deduplicate by id and replay act again.",
+            bus_event_type(event)
         ),
         (_, state) => format!("Nothing: {}.", why_not(state)),
     };

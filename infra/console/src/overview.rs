@@ -33,7 +33,7 @@ const FLOW_MAX_AGE: Duration = Duration::from_secs(3);
 /// Age up to which findings are used. Their checks make dozens of calls.
 const FINDINGS_MAX_AGE: Duration = Duration::from_secs(60);
 /// Age up to which charts are used. They read up to 10,000 entries of an index.
-const CHARTS_MAX_AGE: Duration = Duration::from_secs(30);
+const CHARTS_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// A step of the way from delivery to effect, or a place where things wait for somebody.
 struct FlowStep {

@@ -11,6 +11,7 @@ use inbox_core::quarantine::{QuarantineId, QuarantineReason};
 use inbox_core::time::UnixMillis;
 
 use crate::app::{App, AppParts};
+use crate::event_list::short_id;
 use crate::event_page::StepView;
 use crate::event_text::audit_step;
 use crate::layout::{Layout, PageError, Section, html};
@@ -30,6 +31,7 @@ type Pairs = Vec<(String, String)>;
 /// An item in a list.
 pub(crate) struct ItemRow {
     pub(crate) id: String,
+    pub(crate) short_id: String,
     pub(crate) link: String,
     pub(crate) deliveries: u64,
     pub(crate) size: String,
@@ -42,6 +44,7 @@ impl ItemRow {
         let id = item.id.to_string();
         let event = item.event.as_ref().map(|key| key.event_id());
         Self {
+            short_id: short_id(&id),
             link: href("/quarantine/item", "id", &id),
             deliveries: item.deliveries,
             size: size(item.payload.bytes),

@@ -68,7 +68,7 @@ pub(crate) async fn bind_console(target: Arc<Target>, options: ConsoleOptions) -
     let host = TargetHost { target, has_worker: options.has_worker };
     let port = options.port;
     let bound = Console::bind(port, inbox, facts, Arc::new(host)).await;
-    bound.with_context(|| format!("cannot listen on port {port}; choose another one with --port"))
+    bound.with_context(|| format!("cannot listen on port {port}; choose another one"))
 }
 
 async fn inbox(target: &Target) -> anyhow::Result<Inbox> {

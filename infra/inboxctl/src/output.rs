@@ -146,11 +146,30 @@ fn aligned_rows<const N: usize>(rows: Vec<[String; N]>) -> Table {
     table
 }
 
+/// Aligned columns under their headers, of which the last one is wrapped at this width; only `if_empty` without rows.
+pub(crate) fn render_wrapped_table<const N: usize>(
+    headers: [&str; N],
+    rows: Vec<[String; N]>,
+    if_empty: &str,
+    width: usize,
+) -> String {
+    if rows.is_empty() {
+        return format!("{if_empty}\n");
+    }
+    let mut table = wrapped_rows(rows, width);
+    table.set_header(headers);
+    format!("{}\n", table.trim_fmt())
+}
+
 /// Aligned columns without headers, of which the last one is wrapped at this width; empty if there are no rows.
 pub(crate) fn render_wrapped_rows<const N: usize>(rows: Vec<[String; N]>, width: usize) -> String {
     if rows.is_empty() {
         return String::new();
     }
+    format!("{}\n", wrapped_rows(rows, width).trim_fmt())
+}
+
+fn wrapped_rows<const N: usize>(rows: Vec<[String; N]>, width: usize) -> Table {
     let mut table = aligned_rows(rows);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     // The padding after the last column is cut off later.
@@ -158,7 +177,7 @@ pub(crate) fn render_wrapped_rows<const N: usize>(rows: Vec<[String; N]>, width:
     for column in table.column_iter_mut().take(N.saturating_sub(1)) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
-    format!("{}\n", table.trim_fmt())
+    table
 }
 
 /// Lines of name and value, without the fields that have none.
@@ -225,6 +244,8 @@ mod tests {
     #[test]
     fn a_long_last_column_is_wrapped_under_itself() {
         let rows = vec![["FAIL".to_owned(), "relay".to_owned(), "it does not run, or fails".to_owned()]];
+        let table = render_wrapped_table(["A", "B", "WHAT"], rows.clone(), "none", 30);
+        assert_eq!(table, "A     B      WHAT\nFAIL  relay  it does not run,\n             or fails\n");
         assert_eq!(render_wrapped_rows(rows, 30), "FAIL  relay  it does not run,\n             or fails\n");
     }
 

@@ -3,6 +3,7 @@
 //! Requests, time-out and retries are those that AWS documents ("API destinations as targets" and "How EventBridge retries
 //! delivering events" in EventBridge's user guide), except that the retries take minutes and not a day.
 
+mod custom_header;
 mod destination_url;
 mod retry_policy;
 
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 use retry_policy::{Answer, NextStep, RetryAfter};
 
+pub use custom_header::{CustomHeader, InvalidCustomHeader};
 pub use destination_url::{DestinationUrl, InvalidDestinationUrl};
 pub use retry_policy::RetryPolicy;
 
@@ -57,15 +59,18 @@ pub struct ApiDestination {
 }
 
 impl ApiDestination {
-    /// Creates a destination. It also trusts the certificates in `AWS_CA_BUNDLE`.
+    /// Creates a destination, with these headers beside EventBridge's own. It also trusts the certificates in
+    /// `AWS_CA_BUNDLE`.
     ///
     /// # Errors
     ///
     /// The certificates cannot be read.
-    pub fn new(url: DestinationUrl, policy: RetryPolicy) -> anyhow::Result<Self> {
+    pub fn new(url: DestinationUrl, custom: &[CustomHeader], policy: RetryPolicy) -> anyhow::Result<Self> {
         let headers = HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        // A later one replaces an earlier one: the content type may be another.
+        let custom = custom.iter().map(|header| (header.name.clone(), header.value.clone()));
         let client = Client::builder()
-            .default_headers(HeaderMap::from_iter(headers))
+            .default_headers(HeaderMap::from_iter(headers.into_iter().chain(custom)))
             .timeout(policy.response_timeout)
             .pool_max_idle_per_host(0)
             .no_proxy()
@@ -199,7 +204,7 @@ mod tests {
         };
         let (json, event_id) = ("{}".to_owned(), "fynapse/event/e-1".to_owned());
         let event = PublishedEvent { json, detail_type: "T".to_owned(), event_id };
-        let is_delivered = ApiDestination::new(url, policy).unwrap().deliver(&event).await;
+        let is_delivered = ApiDestination::new(url, &[], policy).unwrap().deliver(&event).await;
         server.abort();
         (is_delivered, requests.load(Ordering::SeqCst))
     }

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use inbox_aws::config::{BaseUrl, restart_without_empty_variables};
 use inbox_core::allow_list::AllowList;
 use inbox_core::poll::PollTiming;
-use local::api_destination::DestinationUrl;
+use local::api_destination::{CustomHeader, DestinationUrl};
 use local::serve::logging::{LogFormat, Verbosity};
 use local::{demo, load_test, serve};
 
@@ -115,6 +115,9 @@ struct ServeArgs {
     /// is repeated up to 10 times within 10 minutes.
     #[arg(long, value_name = "URL")]
     forward_to: Option<DestinationUrl>,
+    /// Header of these posts, for example 'x-api-key: 123'; repeat the option for several.
+    #[arg(long = "forward-header", value_name = "HEADER", requires = "forward_to")]
+    forward_headers: Vec<CustomHeader>,
     /// Form of the log lines on stderr [default: text on a terminal, otherwise json].
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormatArg>,
@@ -299,6 +302,7 @@ impl ServeArgs {
                 (false, false) => Verbosity::Normal,
             },
             forward_to: self.forward_to,
+            forward_headers: self.forward_headers,
             rightfoot_api: match self.rightfoot_api {
                 Some(url) => serve::RightfootApi::External(url.into()),
                 None => serve::RightfootApi::Simulated {

@@ -20,7 +20,7 @@ use inbox_core::local_hosts::is_loopback;
 use inbox_core::poll::PollTiming;
 use inbox_core::secret_keys::{KeyCodec, Keys};
 
-use crate::api_destination::{ApiDestination, DestinationUrl, RetryPolicy};
+use crate::api_destination::{ApiDestination, CustomHeader, DestinationUrl, RetryPolicy};
 use crate::lambda_api::aws_endpoint;
 use crate::stack::{
     self, BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
@@ -83,6 +83,8 @@ pub struct ServeOptions {
     pub console_port: Option<u16>,
     /// Endpoint to which every event of the bus is posted.
     pub forward_to: Option<DestinationUrl>,
+    /// Headers of these requests, beside EventBridge's own.
+    pub forward_headers: Vec<CustomHeader>,
     /// Form of the log lines.
     pub log_format: LogFormat,
     /// Amount of log lines.
@@ -137,26 +139,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     if let Some(dir) = options.data_dir.as_deref().filter(|_| options.fresh) {
         delete_tables(dir)?;
     }
-    let stack = Stack::start(stack::StackOptions {
-        database_file: options.data_dir.as_deref().map(|dir| dir.join(DATABASE_FILE)),
-        fynapse_secrets: options.fynapse_secrets.clone(),
-        rightfoot_url_key: options.rightfoot_url_key.clone(),
-        rightfoot_allow_list: options.rightfoot_allow_list.clone(),
-        rightfoot_client: rightfoot_client(&rightfoot_url)
-            .with_context(|| format!("--rightfoot-api {}", redact_userinfo(&rightfoot_url)))?,
-        rightfoot_api_key: options.rightfoot_api_key.clone(),
-        poll_timing: options.poll_timing,
-        webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.clone()),
-        verify_alerts: true,
-        untracked_alerts: UntrackedAlertPolicy::default(),
-        visibility_timeout: Duration::from_secs(VISIBILITY_SECS),
-        clock: Clock::system(),
-    })
-    .await?;
+    let stack = Stack::start(stack_options(&options, &http_url, &rightfoot_url)?).await?;
     let due_again = stack.make_unfinished_due().await?;
-    let destination = options.forward_to.clone().map(|url| ApiDestination::new(url, RetryPolicy::default()));
-    let mut serving =
-        vec![bus_events::spawn(stack.connector.emulator().subscribe_to_buses(), destination.transpose()?)];
+    let subscription = stack.connector.emulator().subscribe_to_buses();
+    let mut serving = vec![bus_events::spawn(subscription, api_destination(&options)?)];
     serving.extend(http.serve(&stack.webhook_routes()));
     serving.extend(aws.serve_programs(|url| aws_endpoint(&stack, url)));
     if options.run_schedules {
@@ -170,9 +156,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         serving.push(simulator.run_every(rightfoot_only::TICK_PAUSE));
     }
     serving.push(console::serve(&options, &aws_url, &http_url).await.context("--console-port")?);
-    print_bind_warning(options.bind);
-    print!("{}", startup_message(&options, &stack, [&http_url, &aws_url, &rightfoot_url], due_again)?);
-    println!("ready");
+    if let Some(warning) = bind_warning(options.bind) {
+        eprintln!("{warning}");
+    }
+    println!("{}ready", startup_message(&options, &stack, [&http_url, &aws_url, &rightfoot_url], due_again)?);
     wait_for_shutdown().await?;
     for task in serving {
         task.abort();
@@ -181,10 +168,36 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_bind_warning(bind: Option<IpAddr>) {
-    if let Some(warning) = bind_warning(bind) {
-        eprintln!("{warning}");
-    }
+/// The options of the stack that is served at these URLs.
+fn stack_options(
+    options: &ServeOptions,
+    http_url: &str,
+    rightfoot_url: &str,
+) -> anyhow::Result<stack::StackOptions> {
+    let rightfoot_client = rightfoot_client(rightfoot_url)
+        .with_context(|| format!("--rightfoot-api {}", redact_userinfo(rightfoot_url)))?;
+    Ok(stack::StackOptions {
+        database_file: options.data_dir.as_deref().map(|dir| dir.join(DATABASE_FILE)),
+        fynapse_secrets: options.fynapse_secrets.clone(),
+        rightfoot_url_key: options.rightfoot_url_key.clone(),
+        rightfoot_allow_list: options.rightfoot_allow_list.clone(),
+        rightfoot_client,
+        rightfoot_api_key: options.rightfoot_api_key.clone(),
+        poll_timing: options.poll_timing,
+        webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.to_owned()),
+        verify_alerts: true,
+        untracked_alerts: UntrackedAlertPolicy::default(),
+        visibility_timeout: Duration::from_secs(VISIBILITY_SECS),
+        clock: Clock::system(),
+    })
+}
+
+/// Destination of the events of the bus, if they are forwarded.
+fn api_destination(options: &ServeOptions) -> anyhow::Result<Option<ApiDestination>> {
+    let create = |url: &DestinationUrl| {
+        ApiDestination::new(url.clone(), &options.forward_headers, RetryPolicy::default())
+    };
+    options.forward_to.as_ref().map(create).transpose()
 }
 
 fn check_secrets(options: &ServeOptions) -> anyhow::Result<()> {

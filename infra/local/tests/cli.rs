@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
 
+#[path = "cli/console.rs"]
+mod console;
 #[path = "cli/forwarding.rs"]
 mod forwarding;
 

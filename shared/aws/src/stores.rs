@@ -41,8 +41,9 @@ pub use event_store::EventStore;
 pub use list_cursor::{InvalidListCursor, ListCursor};
 pub use list_page::{ListPage, PageStart};
 pub use operator::{
-    AuditFilter, BatchFilter, EventFilter, LISTED_ATTRIBUTES, OperatorStore, QuarantineFilter, ReplayOutcome,
-    ScheduleChange, ScheduleFilter, SubmissionFilter, TimeRange, Timeline, TrackedWithProblem,
+    AuditFilter, BatchFilter, BulkReplayPlan, EventFilter, LISTED_ATTRIBUTES, OperatorStore,
+    QuarantineFilter, ReplayOutcome, ScheduleChange, ScheduleFilter, SubmissionFilter, TimeRange, Timeline,
+    TrackedWithProblem,
 };
 pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
 pub use poll_store::{AlertedAuthorizers, BatchProgress, PollStore};

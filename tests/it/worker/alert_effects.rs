@@ -128,10 +128,11 @@ async fn p5_a_bulk_replay_publishes_each_authorizers_alert_once_whatever_number_
     let keys: Vec<_> =
         ["u-1", "u-2", "u-3"].map(|it| EventKey::from_event_id(&alert_event_id("b-1", it)).unwrap()).into();
     let replay = async |bulk_id: &str| {
+        let plan = operator.plan_bulk_replay_of(bulk_id, &keys, world.now()).await.unwrap();
         let mut outcomes = Vec::new();
         for key in &keys {
             let entry = audit_entry(world, OperatorAction::Replay);
-            outcomes.push(operator.replay_in_bulk(key, bulk_id, &entry).await.unwrap());
+            outcomes.push(operator.replay_in_bulk(key, &plan.bulk, &entry).await.unwrap());
             world.advance(Duration::from_secs(1));
         }
         // Of two workers at the same alert, one requeues its event.

@@ -76,7 +76,7 @@ const stories = {
     await page.show(`/event?id=${event}`);
     assert.equal(await page.locator("pre").count(), 0);
     await page.click("text=Reveal the payload");
-    assert.match(await page.locator("pre").last().textContent(), /"event_type":"balance.extracted"/);
+    assert.match(await page.locator("pre").first().textContent(), /"event_type":"balance.extracted"/);
     const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Download it as received")]);
     assert.match(download.suggestedFilename(), /\.payload$/);
     return [page];

@@ -80,6 +80,7 @@ async fn several_events_are_replayed_at_once_and_each_has_its_outcome() {
     let plan = browser.open(&format!("/events/replay?{query}")).await;
     assert_eq!(plan.texts("form[method=post] button"), ["Replay 2 events"]);
     assert!(plan.main().contains("Nothing: it is sent, not done: it may still be processed."));
+    assert!(plan.main().contains("BalanceExtracted is published again, as replay 1."));
     let ids = plan.attributes("form input[name=id]", "value");
     assert_eq!(ids, ["fynapse/event/e-1", "fynapse/event/e-2"], "what the button names, and nothing else");
     let mut form = vec![PLAN, ("by", "ada"), ("why", "again"), ("id", "fynapse/event/e-3")];

@@ -40,7 +40,7 @@ pub(crate) async fn serve(target: &Arc<Target>, args: ConsoleArgs) -> anyhow::Re
         has_worker: !args.no_worker,
         by: args.by,
     };
-    let console = bind_console(Arc::clone(target), options).await?;
+    let console = bind_console(Arc::clone(target), options).await.context("--port")?;
     print_address(&console, target.is_json)?;
     // Held while the browser reads it.
     let _page = if args.no_open { None } else { open_browser(console.url()) };
@@ -65,18 +65,40 @@ fn print_address(console: &Console, is_json: bool) -> anyhow::Result<()> {
 /// process. The page is deleted with the returned directory. Without a browser, the printed address is all there is.
 fn open_browser(url: &str) -> Option<(TempDir, NamedTempFile)> {
     let program = browser_opener()?;
-    // Only its owner may enter the directory, and read the file.
-    let dir = tempfile::Builder::new().prefix("inboxctl-").tempdir().ok()?;
-    let mut page = tempfile::Builder::new().suffix(".html").tempfile_in(dir.path()).ok()?;
-    let text = format!(
-        "<!doctype html><title>Balance Inbox</title><meta http-equiv=\"refresh\" content=\"0; url={url}\">\
-         <a href=\"{url}\">Open the console</a>\n"
-    );
-    page.write_all(text.as_bytes()).and_then(|()| page.flush()).ok()?;
+    let (dir, page) = write_page(url).ok()?;
     let mut command = Command::new(program);
     command.arg(page.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A browser that does not open is no failure: the address is printed.
     command.spawn().ok().map(|_| (dir, page))
+}
+
+/// Writes the page. Only its owner may enter the directory, and read the file.
+fn write_page(url: &str) -> std::io::Result<(TempDir, NamedTempFile)> {
+    let dir = private_dir().tempdir_in(std::env::temp_dir())?;
+    let mut page = tempfile::Builder::new().suffix(".html").tempfile_in(dir.path())?;
+    let text = format!(
+        "<!doctype html><title>Balance Inbox</title><meta http-equiv=\"refresh\" content=\"0; url={url}\">\
+         <a href=\"{url}\">Open the console</a>\n"
+    );
+    page.write_all(text.as_bytes())?;
+    page.flush()?;
+    Ok((dir, page))
+}
+
+#[cfg(unix)]
+fn private_dir() -> tempfile::Builder<'static, 'static> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("inboxctl-").permissions(std::fs::Permissions::from_mode(0o700));
+    builder
+}
+
+/// Elsewhere, a user's temporary directory is private.
+#[cfg(not(unix))]
+fn private_dir() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("inboxctl-");
+    builder
 }
 
 /// Program that opens a file in the browser; `None` without a display.
@@ -89,4 +111,23 @@ fn browser_opener() -> Option<&'static str> {
     }
     let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
     has_display.then_some("xdg-open")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn other_users_cannot_read_the_page_that_holds_the_token() {
+        use std::os::unix::fs::PermissionsExt;
+        let (dir, page) = write_page("http://127.0.0.1:3003/?token=abc").unwrap();
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(dir.path()), mode(page.path())), (0o700, 0o600));
+        let text = std::fs::read_to_string(page.path()).unwrap();
+        assert!(text.contains("content=\"0; url=http://127.0.0.1:3003/?token=abc\""), "{text}");
+        let path = dir.path().to_owned();
+        drop((dir, page));
+        assert!(!path.exists(), "it is gone when the console stops");
+    }
 }

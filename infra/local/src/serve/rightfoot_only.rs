@@ -1,6 +1,6 @@
 //! `local rightfoot`: serves only the simulated Rightfoot API, for functions that run elsewhere, such as on an emulated AWS.
 
-#![expect(clippy::print_stdout, reason = "a command prints its results")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its results")]
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use inbox_aws::clock::Clock;
 
-use super::listeners::bind_ports;
-use super::{print_bind_warning, wait_for_shutdown};
+use super::listeners::{bind_ports, bind_warning};
+use super::wait_for_shutdown;
 use crate::rightfoot_simulator::{RightfootSimulator, WebhookLoss};
 
 /// Pause between two checks for webhooks that are due.
@@ -42,7 +42,9 @@ pub async fn run(options: SimulatorOptions) -> anyhow::Result<()> {
     let simulator = options.build_simulator()?;
     let mut serving = listener.serve_programs(|_| simulator.routes());
     serving.push(simulator.run_every(TICK_PAUSE));
-    print_bind_warning(options.bind);
+    if let Some(warning) = bind_warning(options.bind) {
+        eprintln!("{warning}");
+    }
     println!("Rightfoot's API            {url}\nready");
     wait_for_shutdown().await?;
     for task in serving {

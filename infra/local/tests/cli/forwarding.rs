@@ -89,13 +89,17 @@ async fn deliver(url: &str, event_id: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_fails_twice_gets_the_event_until_it_answers() {
     let (handler_url, mut requests) = failing_handler().await;
-    let local = LocalProcess::start(&["--forward-to", &handler_url, "--log-format", "text"]);
+    let api_key = ["--forward-header", "X-Api-Key: s3cret"];
+    let local = LocalProcess::start(
+        &[&["--forward-to", &handler_url, "--log-format", "text"][..], &api_key].concat(),
+    );
     deliver(&local.webhook_url, "a3efc743-ac6c-463b-aa19-4dd9c45b5b96").await;
     let log = local.log_with(&["200 delivered", "worker "]).await;
     let received: Vec<_> = std::iter::from_fn(|| requests.try_recv().ok()).collect();
     assert_eq!(received.len(), 3);
     let (headers, body) = &received[0];
     for (name, value) in [
+        ("x-api-key", "s3cret"),
         ("user-agent", "Amazon/EventBridge/ApiDestinations"),
         ("content-type", "application/json; charset=utf-8"),
         ("range", "bytes=0-1048575"),
@@ -132,7 +136,8 @@ async fn a_handler_that_fails_twice_gets_the_event_until_it_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p8_neither_the_url_nor_an_answer_nor_a_payload_is_logged_and_logs_are_json_without_a_terminal() {
     let (handler_url, _requests) = failing_handler().await;
-    let local = LocalProcess::start(&["--verbose", "--forward-to", &handler_url]);
+    let local =
+        LocalProcess::start(&["--verbose", "--forward-to", &handler_url, "--forward-header", "a: s3cret"]);
     deliver(&local.webhook_url, "e-1").await;
     let log = local.log_with(&["forward"]).await;
     let lines: Vec<Value> = log.iter().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -1,5 +1,6 @@
 //! What operators do: read events, timelines and lists, make events due again, and close quarantined items.
 
+mod bulk_replay;
 mod lists;
 mod quarantined;
 mod replay;
@@ -9,6 +10,7 @@ mod timeline;
 
 use crate::table::Table;
 
+pub use bulk_replay::BulkReplayPlan;
 pub use lists::{
     AuditFilter, BatchFilter, EventFilter, LISTED_ATTRIBUTES, QuarantineFilter, ScheduleFilter,
     SubmissionFilter, TimeRange,

@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 use clap::Args;
 use futures::StreamExt as _;
 use futures::stream;
-use inbox_aws::items::EventRecord;
-use inbox_aws::stores::{EventFilter, PageStart, ReplayOutcome, Stores};
+use inbox_aws::stores::{BulkReplayPlan, ReplayOutcome, Stores};
 use inbox_core::audit::{Operator, OperatorAction};
-use inbox_core::event::EventKey;
-use inbox_core::lifecycle::EventState;
 use inbox_core::limits::{BULK_REPLAY_MAX, CONCURRENT_CALLS};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
@@ -21,8 +18,6 @@ use crate::output::{Render, Timestamp, pluralize, render_table};
 use crate::target::Target;
 use crate::terminal;
 
-/// Events that are read with one call.
-const PAGE_ITEMS: usize = 100;
 /// Events between two lines of progress.
 const PROGRESS_EVERY: usize = 500;
 /// Events whose ids a plan names.
@@ -55,18 +50,6 @@ fn parse_bulk_id(text: &str) -> Result<String, String> {
     is_id
         .then(|| text.to_owned())
         .ok_or_else(|| "the id of a bulk replay has 12 hexadecimal digits".to_owned())
-}
-
-/// The events of a bulk replay.
-struct BulkPlan {
-    /// Keys and types of the done events, the oldest first.
-    events: Vec<(EventKey, String)>,
-    times: Option<(UnixMillis, UnixMillis)>,
-    /// Number of events that are not done, by state.
-    skipped: BTreeMap<&'static str, usize>,
-    already_replayed: usize,
-    /// True if the range has more events than the limit.
-    is_truncated: bool,
 }
 
 /// Result of a bulk replay.
@@ -102,7 +85,9 @@ pub(super) async fn replay(
     // New events do not come into the range while it is read.
     let mut filter = args.filter.resolve(Vec::new(), now);
     filter.received.until = Some(filter.received.until.unwrap_or(now));
-    let plan = BulkPlan::read(&stores, &table, &filter, args.resume.as_deref(), limit, now).await?;
+    let bulk_id = args.resume.unwrap_or_else(new_bulk_id);
+    let planned = stores.operator.plan_bulk_replay(&bulk_id, &filter, limit, now).await;
+    let plan = planned.with_resource(&table)?;
     let mut report = BulkReplayReport {
         bulk_id: None,
         planned: plan.events.len(),
@@ -112,30 +97,30 @@ pub(super) async fn replay(
         failed: Vec::new(),
         is_truncated: plan.is_truncated,
         is_dry_run: args.dry_run,
-        plan: plan.to_text(now),
+        plan: plan_text(&plan, now),
     };
     if args.dry_run || plan.events.is_empty() {
         return Ok(report);
     }
     let question = format!(
-        "Replay {} as one bulk replay, by {}, because: {}\n{}Their effects happen again, and carry the number of each event's replay. \
+        "Replay {} as one bulk replay, by {}, because: {}\n{}Their effects happen again, as replay {}. \
          An authorizer's alert is published once, however many of them name it.",
         pluralize(plan.events.len() as u64, "event", "events"),
         operator.name,
         operator.reason,
-        report.plan
+        report.plan,
+        plan.bulk.replay
     );
     if !is_confirmed(target, confirm, &question)? {
         return Ok(report);
     }
-    let bulk_id = args.resume.unwrap_or_else(new_bulk_id);
     if !target.is_json {
         terminal::print_notice(&format!(
             "bulk replay {bulk_id}; if it is interrupted, repeat the command with --resume {bulk_id}\n"
         ));
     }
     report.bulk_id = Some(bulk_id.clone());
-    replay_all(target, &stores, &table, &plan, &bulk_id, operator, &mut report).await;
+    replay_all(target, &stores, &table, &plan, operator, &mut report).await;
     Ok(report)
 }
 
@@ -144,14 +129,13 @@ async fn replay_all(
     target: &Target,
     stores: &Stores,
     table: &ResourceRef,
-    plan: &BulkPlan,
-    bulk_id: &str,
+    plan: &BulkReplayPlan,
     operator: &Operator,
     report: &mut BulkReplayReport,
 ) {
-    let replays = plan.events.iter().map(|(key, _)| async move {
+    let replays = plan.events.iter().map(|key| async move {
         let entry = operator.audit_entry(OperatorAction::Replay, target.now());
-        (key, Box::pin(stores.operator.replay_in_bulk(key, bulk_id, &entry)).await)
+        (key, Box::pin(stores.operator.replay_in_bulk(key, &plan.bulk, &entry)).await)
     });
     let mut outcomes = stream::iter(replays).buffered(CONCURRENT_CALLS).enumerate();
     while let Some((count, (key, outcome))) = outcomes.next().await {
@@ -178,78 +162,33 @@ fn new_bulk_id() -> String {
     id.get(..12).unwrap_or(&id).to_owned()
 }
 
-impl BulkPlan {
-    /// Reads the events of a range, the oldest first, until `limit` of them are done.
-    async fn read(
-        stores: &Stores,
-        table: &ResourceRef,
-        filter: &EventFilter,
-        bulk_id: Option<&str>,
-        limit: usize,
-        now: UnixMillis,
-    ) -> anyhow::Result<Self> {
-        let (events, skipped) = (Vec::new(), BTreeMap::new());
-        let mut plan = Self { events, times: None, skipped, already_replayed: 0, is_truncated: false };
-        let mut start = PageStart::Oldest;
-        loop {
-            let page =
-                stores.operator.list_events(filter, &start, PAGE_ITEMS, now).await.with_resource(table)?;
-            // A page has the newest item first.
-            for event in page.items.iter().rev() {
-                if plan.events.len() == limit {
-                    plan.is_truncated = true;
-                    return Ok(plan);
-                }
-                plan.add(event, bulk_id, now);
-            }
-            let Some(newer) = page.newer else { return Ok(plan) };
-            start = PageStart::NewerThan(newer);
-        }
+/// Describes a plan, a line for each fact.
+fn plan_text(plan: &BulkReplayPlan, now: UnixMillis) -> String {
+    let mut text = String::new();
+    for (event_type, count) in &plan.by_type {
+        text += &format!("  {count} {event_type}\n");
     }
-
-    fn add(&mut self, event: &EventRecord, bulk_id: Option<&str>, now: UnixMillis) {
-        let state = event.lifecycle.state(now);
-        if bulk_id.is_some() && event.bulk_replay.as_ref().map(|bulk| bulk.id.as_str()) == bulk_id {
-            self.already_replayed += 1;
-        } else if state == EventState::Done {
-            let first = self.times.map_or(event.received_at, |(first, _)| first);
-            self.times = Some((first, event.received_at));
-            self.events.push((event.key.clone(), event.event_type.clone()));
-        } else {
-            *self.skipped.entry(state.as_str()).or_default() += 1;
-        }
+    if let Some((first, last)) = plan.received {
+        let (first, last) = (Timestamp(first).with_age(now), Timestamp(last).with_age(now));
+        text += &format!("  received from {first} to {last}\n");
     }
-
-    fn to_text(&self, now: UnixMillis) -> String {
-        let mut by_type = BTreeMap::<_, usize>::new();
-        for (_, event_type) in &self.events {
-            *by_type.entry(event_type).or_default() += 1;
-        }
-        let mut text = String::new();
-        for (event_type, count) in by_type {
-            text += &format!("  {count} {event_type}\n");
-        }
-        if let Some((first, last)) = self.times {
-            let (first, last) = (Timestamp(first).with_age(now), Timestamp(last).with_age(now));
-            text += &format!("  received from {first} to {last}\n");
-        }
-        for (key, _) in self.events.iter().take(NAMED_MAX) {
-            text += &format!("  {key}\n");
-        }
-        if self.events.len() > NAMED_MAX {
-            text += &format!("  and {} more\n", self.events.len() - NAMED_MAX);
-        }
-        if self.already_replayed > 0 {
-            text += &format!("  left out: {} that this bulk replay has replayed\n", self.already_replayed);
-        }
-        for (state, count) in &self.skipped {
-            text += &format!("  left out: {count} in state {state}; only done events are replayed\n");
-        }
-        if self.is_truncated {
-            text += "  the range has more events: --limit takes up to 10,000, or replay the rest as another range\n";
-        }
-        text
+    for key in plan.events.iter().take(NAMED_MAX) {
+        text += &format!("  {key}\n");
     }
+    if plan.events.len() > NAMED_MAX {
+        text += &format!("  and {} more\n", plan.events.len() - NAMED_MAX);
+    }
+    if plan.already_replayed > 0 {
+        text += &format!("  left out: {} that this bulk replay has replayed\n", plan.already_replayed);
+    }
+    for (state, count) in &plan.skipped {
+        text += &format!("  left out: {count} in state {state}; only done events are replayed\n");
+    }
+    if plan.is_truncated {
+        text +=
+            "  the range has more events: --limit takes up to 10,000, or replay the rest as another range\n";
+    }
+    text
 }
 
 impl Render for BulkReplayReport {

@@ -5,7 +5,8 @@ use inbox_core::timeline_status::SubmissionStatus;
 
 use super::report::{EventWithStatus, ScheduleOutput, SubmissionOutput, TimelineOutput, TimelineReport};
 use crate::audit::AuditLine;
-use crate::output::{Render, Timestamp, colours, line, pluralize, render_table};
+use crate::output::{Render, Timestamp, colours, line, pluralize, render_table, render_wrapped_table};
+use crate::terminal;
 
 /// Line above the statuses.
 const STATUS_HEADING: &str = "Status:\n";
@@ -53,11 +54,12 @@ fn render_timeline(timeline: &TimelineOutput, now: UnixMillis) -> String {
     }
     lines.sort_by_key(|line| line.0);
     let rows = lines.into_iter().map(|(at, step)| [at.0.rfc3339(), format!("({})", at.age(now)), step]);
-    let mut text = format!(
-        "{}\n\n{}",
-        line(&timeline.title),
-        render_table(["WHEN", "", "EVENT"], rows.collect(), "nothing has happened yet")
-    );
+    let (headers, if_empty) = (["WHEN", "", "EVENT"], "nothing has happened yet");
+    let table = match terminal::stdout_width() {
+        Some(width) => render_wrapped_table(headers, rows.collect(), if_empty, width),
+        None => render_table(headers, rows.collect(), if_empty),
+    };
+    let mut text = format!("{}\n\n{table}", line(&timeline.title));
     text += &format!("\n{STATUS_HEADING}");
     text.extend(status_lines(timeline, now).into_iter().map(|it| format!("  {}\n", line(&it))));
     text

@@ -49,9 +49,9 @@ pub enum ReplayOutcome {
 #[derive(Clone, Copy, Debug)]
 enum ReplayFrom<'a> {
     Quarantined,
-    /// Done; in the bulk replay with this id, if it is part of one.
+    /// Done; in this bulk replay, if it is part of one.
     Done {
-        bulk_id: Option<&'a str>,
+        bulk: Option<&'a BulkReplay>,
     },
     /// Sent, according to its record, but its message is gone.
     Lost {
@@ -73,7 +73,7 @@ impl ReplayFrom<'_> {
         match self {
             Self::Quarantined => update.only_if(Attribute::QuarantinedAt.exists()),
             // A new number makes published effects happen again: only a done event is replayed for that.
-            Self::Done { .. } => update.only_if(Attribute::DoneAt.exists()).increment(Attribute::Replay),
+            Self::Done { .. } => update.only_if(Attribute::DoneAt.exists()),
             Self::Lost { .. } => update
                 .only_if(Attribute::SentAt.exists())
                 .only_if(Attribute::DoneAt.is_missing())
@@ -96,18 +96,16 @@ impl OperatorStore {
 
     /// Replays a done event: its effects happen again, and carry the number of the replay.
     pub async fn replay_done(&self, key: &EventKey, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
-        self.replay_from(key, ReplayFrom::Done { bulk_id: None }, by).await
+        self.replay_done_in(None, key, by).await
     }
 
-    /// Replays a done event as part of a bulk replay, once: each authorizer's alert is published once by all events of the bulk replay
-    /// together.
-    pub async fn replay_in_bulk(
+    pub(super) async fn replay_done_in(
         &self,
+        bulk: Option<&BulkReplay>,
         key: &EventKey,
-        bulk_id: &str,
         by: &AuditEntry,
     ) -> Result<ReplayOutcome, AwsError> {
-        self.replay_from(key, ReplayFrom::Done { bulk_id: Some(bulk_id) }, by).await
+        self.replay_from(key, ReplayFrom::Done { bulk }, by).await
     }
 
     /// Requeues an event whose message is gone: its record says that it was sent, and it was never done.
@@ -134,8 +132,8 @@ impl OperatorStore {
         if event.audit_entries.contains(by) {
             return Ok(ReplayOutcome::Due { replay: event.replay });
         }
-        if let ReplayFrom::Done { bulk_id: Some(bulk_id) } = source
-            && event.bulk_replay.as_ref().is_some_and(|bulk| bulk.id == bulk_id)
+        if let ReplayFrom::Done { bulk: Some(bulk) } = source
+            && event.bulk_replay.as_ref().is_some_and(|last| last.id == bulk.id)
         {
             return Ok(ReplayOutcome::AlreadyReplayed);
         }
@@ -151,14 +149,16 @@ impl OperatorStore {
             }
         }
         let (replay, bulk_replay) = match source {
-            ReplayFrom::Done { bulk_id } => {
-                let replay = event.replay + 1;
-                (replay, bulk_id.map(|id| BulkReplay { id: id.to_owned(), replay }))
+            ReplayFrom::Done { bulk } => {
+                // The number only grows, also if the event was replayed after its bulk replay was planned.
+                let replay = bulk.map_or(0, |bulk| bulk.replay).max(event.replay + 1);
+                (replay, bulk.map(|bulk| BulkReplay { id: bulk.id.clone(), replay }))
             }
             ReplayFrom::Quarantined | ReplayFrom::Lost { .. } => (event.replay, None),
         };
         let update = source
             .restrict(event.restart(by.at), by.at)
+            .set_some(Attribute::Replay, (replay != event.replay).then_some(replay).as_ref())
             .set_some(Attribute::BulkReplay, bulk_replay.as_ref());
         Ok(match self.update_event(key, update, by).await? {
             WriteOutcome::Applied => ReplayOutcome::Due { replay },
