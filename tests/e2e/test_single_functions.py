@@ -20,7 +20,7 @@ from stack import FUNCTIONS, REPOSITORY
 from waiting import wait_until
 
 SCRATCH = REPOSITORY / "target/single-functions"
-WATCH_PORT = "9003"
+WATCH_PORT = "9004"
 # With --no-build, cargo may have to build the functions first.
 TIMEOUT_SECS = 600
 DOCUMENTED_EVENT = "fynapse-webhook-good"

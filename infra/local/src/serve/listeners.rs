@@ -87,14 +87,15 @@ impl PortListener {
 /// The warning of `--bind`; `None` for an address that only this machine reaches.
 pub(super) fn bind_warning(bind: Option<IpAddr>) -> Option<String> {
     let address = bind.filter(|address| !address.is_loopback())?;
-    let reachable_from = if address.is_unspecified() {
+    let network = if address.is_unspecified() {
         "every network of this machine".to_owned()
     } else {
-        format!("the network of {address}, and from this machine's containers")
+        format!("the network of {address}")
     };
     Some(format!(
-        "warning: --bind {address} opens every port to {reachable_from}. The AWS endpoint asks for no credentials: \
-         whoever reaches it can read and change all data, read the secrets, and have requests sent to programs on this machine."
+        "warning: --bind {address} opens every port to {network}.\n\
+         The AWS endpoint asks for no credentials. Whoever reaches it can read and change\n\
+         all data, read the secrets, and have requests sent to programs on this machine."
     ))
 }
 
@@ -139,7 +140,7 @@ mod tests {
         assert_eq!(bind_warning(None), None);
         assert_eq!((warning("127.0.0.1"), warning("127.0.0.2"), warning("::1")), (None, None, None));
         for (address, reachable_from) in [
-            ("172.17.0.1", "--bind 172.17.0.1 opens every port to the network of 172.17.0.1, "),
+            ("172.17.0.1", "--bind 172.17.0.1 opens every port to the network of 172.17.0.1."),
             ("0.0.0.0", "--bind 0.0.0.0 opens every port to every network of this machine."),
             ("::", "--bind :: opens every port to every network of this machine."),
         ] {
