@@ -77,7 +77,7 @@ pub(crate) async fn look(State(app): State<App>) -> Result<Response, PageError> 
 /// `POST /dead-letters/redrive`: moves the checked messages back to the queue.
 pub(crate) async fn redrive(State(app): State<App>, Form(form): Form<Pairs>) -> Result<Response, PageError> {
     let form = Params::new(form);
-    let wanted: Vec<String> = form.all("id").map(str::to_owned).collect();
+    let wanted = form.up_to(LOOK_MAX, "id").map_err(PageError::BadRequest)?;
     if wanted.is_empty() {
         return Err(PageError::BadRequest("Check the messages to redrive.".to_owned()));
     }

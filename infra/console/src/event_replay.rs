@@ -124,18 +124,15 @@ pub(crate) fn plan_id(form: &Params) -> Result<&str, PageError> {
 /// The events that the parameters name, each once.
 fn keys(params: &Params) -> Result<Vec<EventKey>, PageError> {
     let mut keys = Vec::new();
-    for id in params.all("id") {
-        let key = EventKey::from_event_id(id)
+    for id in params.up_to(EVENTS_MAX, "id").map_err(PageError::BadRequest)? {
+        let key = EventKey::from_event_id(&id)
             .ok_or_else(|| PageError::BadRequest(format!("{id} is not the id of an event.")))?;
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
+        keys.push(key);
     }
-    match keys.len() {
-        0 => Err(PageError::BadRequest("Check the events to replay in the list.".to_owned())),
-        1..=EVENTS_MAX => Ok(keys),
-        _ => Err(PageError::BadRequest(format!("At most {EVENTS_MAX} events are replayed at once."))),
+    if keys.is_empty() {
+        return Err(PageError::BadRequest("Check the events to replay in the list.".to_owned()));
     }
+    Ok(keys)
 }
 
 async fn plan_one(app: &AppParts, key: &EventKey, replay: u64) -> Result<PlannedEvent, PageError> {

@@ -55,7 +55,7 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
 
 async fn admit(app: &App, request: Request, next: Next) -> Response {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    let Some(host) = own_host(uri, headers, app.port) else { return denied(Denied::WrongHost, uri) };
+    let Some(host) = own_host(uri, headers, &app) else { return denied(Denied::WrongHost, uri) };
     if let Some(token) = token_of(method, uri) {
         return sign_in(app, &token, headers);
     }
@@ -72,15 +72,16 @@ async fn admit(app: &App, request: Request, next: Next) -> Response {
 }
 
 /// The `Host` of a request, if it is exactly an address of this console.
-fn own_host(uri: &Uri, headers: &HeaderMap, port: u16) -> Option<String> {
+fn own_host(uri: &Uri, headers: &HeaderMap, app: &App) -> Option<String> {
     let mut hosts = headers.get_all(HOST).into_iter();
     let host = hosts.next()?.to_str().ok()?;
     // A second `Host`, or another name in the request line, could be read instead of the first one.
     if hosts.next().is_some() || uri.authority().is_some_and(|authority| authority.as_str() != host) {
         return None;
     }
-    let own = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
-    own.into_iter().find(|own| own == host)
+    // The last two are for browsers that do not find the first one.
+    let names = [app.session.host_name(), "127.0.0.1", "localhost"];
+    names.into_iter().map(|name| format!("{name}:{}", app.port)).find(|own| own == host)
 }
 
 /// Checks that a request comes from a page of this console or, if it only reads, from the address bar.

@@ -20,6 +20,7 @@ mod assets;
 mod balances;
 mod charts;
 mod dead_letters_page;
+mod escape;
 mod event_bulk_replay;
 mod event_list;
 mod event_page;

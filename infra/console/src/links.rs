@@ -1,5 +1,7 @@
 //! Parameters of a request, in its query or form, and links with parameters.
 
+use std::collections::BTreeSet;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Leaves RFC 3986's unreserved characters, and the slash of ids, unencoded in a query.
@@ -24,6 +26,23 @@ impl Params {
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let named = self.0.iter().filter(move |pair| pair.0 == name);
         named.map(|pair| pair.1.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// The values of this name, each once.
+    ///
+    /// # Errors
+    ///
+    /// There are more than `max`.
+    pub(crate) fn up_to(&self, max: usize, name: &str) -> Result<Vec<String>, String> {
+        let mut found = BTreeSet::new();
+        let mut values = Vec::new();
+        for value in self.all(name).filter(|value| found.insert((*value).to_owned())) {
+            if values.len() == max {
+                return Err(format!("At most {max} items are chosen at once."));
+            }
+            values.push(value.to_owned());
+        }
+        Ok(values)
     }
 
     /// These parameters without some names.

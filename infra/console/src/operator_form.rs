@@ -23,6 +23,11 @@ pub(crate) fn operator(app: &AppParts, form: &Params) -> Result<Operator, PageEr
                 "A name or reason has at most {TEXT_MAX_BYTES} bytes."
             )));
         }
+        if inbox_aws::escape::line(text) != text {
+            return Err(PageError::BadRequest(
+                "A name or reason has no control characters and no invisible ones.".to_owned(),
+            ));
+        }
         Ok(text.to_owned())
     };
     let operator = Operator {

@@ -58,8 +58,12 @@ pub(crate) fn download(bytes: Vec<u8>, name: &str) -> Response {
     (headers, bytes).into_response()
 }
 
+/// Deepest JSON that is indented.
+const INDENTED_DEPTH_MAX: usize = 32;
+
 /// Puts line breaks and blanks between the tokens of JSON. The tokens stay as they are: a number that was parsed and
-/// printed again could be another one. `None` if brackets or quotes do not match.
+/// printed again could be another one. `None` if brackets or quotes do not match, or if they
+/// are nested too deeply.
 fn indent_json(json: &str) -> Option<String> {
     if !json.trim_start().starts_with(['{', '[']) {
         return None;
@@ -86,6 +90,10 @@ fn indent_json(json: &str) -> Option<String> {
                 }
             }
             '{' | '[' => {
+                // A sender chooses the depth, and each level adds blanks to every line within.
+                if open.len() == INDENTED_DEPTH_MAX {
+                    return None;
+                }
                 out.push(character);
                 open.push(character);
                 while characters.next_if(|next| matches!(next, ' ' | '\t' | '\n' | '\r')).is_some() {}
@@ -128,6 +136,16 @@ mod tests {
         for broken in ["", "x", "{\"a", "{]", "[1}", "{\"a\":1", "}"] {
             assert_eq!(indent_json(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn deeply_nested_json_is_not_indented() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(indent_json(&nested(33)), None);
+        assert!(indent_json(&nested(32)).is_some());
+        // The most that 64 KiB become.
+        let wide = format!("{}{}{}", "[".repeat(32), "1,".repeat(32_000), "]".repeat(32));
+        assert!(indent_json(&wide).is_some_and(|it| it.len() < 64 * wide.len()));
     }
 
     #[test]

@@ -115,8 +115,8 @@ async fn select(app: &AppParts, params: &Params) -> Result<(Vec<QuarantinedItem>
         return Ok((items, more.is_some()));
     }
     let mut items = Vec::new();
-    for name in params.all("id") {
-        let id = parse_id(name)?;
+    for name in params.up_to(ITEMS_MAX, "id").map_err(PageError::BadRequest)? {
+        let id = parse_id(&name)?;
         let item = app.stores().operator.quarantined_item(&id).await?;
         items.push(item.ok_or_else(|| PageError::NotFound(format!("{id} is not in quarantine.")))?);
     }

@@ -37,7 +37,8 @@ impl Console {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let port = listener.local_addr()?.port();
         let app = App::new(inbox, facts, host, port);
-        let url = format!("http://127.0.0.1:{port}/?{TOKEN_PARAMETER}={}", app.session.token());
+        let (name, token) = (app.session.host_name(), app.session.token());
+        let url = format!("http://{name}:{port}/?{TOKEN_PARAMETER}={token}");
         Ok(Self { listener, router: router(app), url })
     }
 

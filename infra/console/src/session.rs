@@ -8,8 +8,9 @@ use uuid::Uuid;
 /// Query parameter of the printed address that carries the token.
 pub(crate) const TOKEN_PARAMETER: &str = "token";
 
-/// Token and cookie of one run of the console. Both are new at each start.
+/// Token, cookie and host name of one run of the console. All are new at each start.
 pub(crate) struct Session {
+    host_name: String,
     token: String,
     cookie_name: String,
     cookie_value: String,
@@ -20,10 +21,16 @@ impl Session {
     /// consoles on one machine do not sign each other out.
     pub(crate) fn new(port: u16) -> Self {
         Self {
+            host_name: own_host_name(),
             token: random_secret(),
             cookie_name: format!("balance_inbox_console_{port}"),
             cookie_value: random_secret(),
         }
+    }
+
+    /// The host name of the printed address.
+    pub(crate) fn host_name(&self) -> &str {
+        &self.host_name
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -48,6 +55,17 @@ impl Session {
         let (name, value) = (&self.cookie_name, &self.cookie_value);
         HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict")).ok()
     }
+}
+
+/// A name below `localhost`, which browsers take for this machine without asking anybody. Cookies ignore ports, so under
+/// `127.0.0.1` every other server of this machine would get the cookie; under a name of its own nobody else does.
+fn own_host_name() -> String {
+    // Safari asks the system, which does not know such a name.
+    if cfg!(target_os = "macos") {
+        return "127.0.0.1".to_owned();
+    }
+    let random = Uuid::new_v4().simple().to_string();
+    format!("{}.localhost", random.get(..16).unwrap_or(&random))
 }
 
 /// 244 random bits, as 64 hexadecimal digits.
@@ -89,5 +107,7 @@ mod tests {
         assert_ne!(one.token, other.token);
         assert_ne!(one.cookie_value, other.cookie_value);
         assert_eq!(one.token.len(), 64);
+        assert_ne!(one.host_name, other.host_name);
+        assert!(one.host_name.ends_with(".localhost"), "{}", one.host_name);
     }
 }

@@ -19,6 +19,13 @@ struct RunningConsole {
     cookie: String,
 }
 
+/// The printed address by 127.0.0.1: not every system finds the name, which browsers know.
+fn at_loopback_address(url: &str) -> String {
+    let (name, rest) = url.strip_prefix("http://").unwrap().split_once(':').unwrap();
+    assert!(name.ends_with(".localhost") || name == "127.0.0.1", "{url}");
+    format!("http://127.0.0.1:{rest}")
+}
+
 impl RunningConsole {
     async fn start(harness: &CliHarness, options: &str) -> Self {
         let (aws, base) = (harness.aws_url.as_str(), harness.http_url.as_str());
@@ -28,7 +35,7 @@ impl RunningConsole {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.unwrap();
         let printed: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
-        let url = printed["url"].as_str().unwrap();
+        let url = &at_loopback_address(printed["url"].as_str().unwrap());
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let typed = client.get(url).header("sec-fetch-site", "none").header("sec-fetch-dest", "document");
         let signed_in = typed.send().await.unwrap();

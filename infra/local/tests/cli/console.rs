@@ -19,11 +19,13 @@ async fn the_consoles_address_is_printed_first_and_it_shows_the_local_inbox() {
     let mut process = start("0");
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
     let first = lines.next().unwrap();
-    let url = first.strip_prefix("Console ").unwrap().trim();
+    // Browsers know the printed name; not every system finds it.
+    let (_, rest) = first.strip_prefix("Console ").unwrap().trim().rsplit_once(".localhost").unwrap();
+    let url = format!("http://127.0.0.1{rest}");
     // Everything is served by now.
     assert!(lines.any(|line| line == "ready"));
     let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let typed = client.get(url).header("sec-fetch-site", "none").header("sec-fetch-dest", "document");
+    let typed = client.get(&url).header("sec-fetch-site", "none").header("sec-fetch-dest", "document");
     let signed_in = typed.send().await.unwrap();
     assert_eq!(signed_in.status(), StatusCode::SEE_OTHER);
     let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
