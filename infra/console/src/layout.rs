@@ -98,9 +98,15 @@ pub(crate) fn html(page: &impl Template) -> Response {
 
 fn html_with(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
-        Ok(text) => (status, [(CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response(),
+        Ok(text) => (status, [(CONTENT_TYPE, "text/html; charset=utf-8")], visible(&text)).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be shown").into_response(),
     }
+}
+
+/// Escapes control and format characters, as on a terminal: senders and operators choose texts, and these characters could
+/// reorder what a person reads. Templates hold none but line breaks.
+fn visible(html: &str) -> String {
+    inbox_aws::escape::text(html)
 }
 
 /// Renders a part of a page.
@@ -111,7 +117,8 @@ pub(crate) fn render(part: &impl Template) -> Result<String, PageError> {
 /// A part of a page that the script puts into the page, with the time at which it was asked for.
 pub(crate) fn fragment(app: &AppParts, text: String) -> Response {
     let as_of = (HeaderName::from_static("console-as-of"), time_of_day(app.now()));
-    ([(CONTENT_TYPE, "text/html; charset=utf-8".to_owned()), (as_of.0, as_of.1)], text).into_response()
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8".to_owned()), (as_of.0, as_of.1)];
+    (headers, visible(&text)).into_response()
 }
 
 /// An error that a page shows.

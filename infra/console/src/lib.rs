@@ -20,7 +20,6 @@ mod assets;
 mod balances;
 mod charts;
 mod dead_letters_page;
-mod escape;
 mod event_bulk_replay;
 mod event_list;
 mod event_page;

@@ -376,3 +376,20 @@ async fn a_read_only_console_has_no_route_that_acts() {
     let revealed = browser.post("/event/payload", &[("id", "fynapse/event/e-1")]).await;
     assert_eq!(revealed.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn characters_that_reorder_text_are_shown_as_escapes() {
+    let browser = Browser::new().await;
+    let body = "{\"event_id\":\"e-1\",\"event_type\":\"T\u{202e}txt\u{2066}\",\"metadata\":{},\
+                \"event_timestamp\":\"2026-01-02T03:04:05Z\",\"data\":{}}";
+    browser.world.deliver_fynapse(body).await;
+    for path in ["/events", "/", "/event?id=fynapse%2Fevent%2Fe-1"] {
+        let page = browser.open(path).await;
+        assert!(!page.text.contains(['\u{202e}', '\u{2066}']), "{path}");
+        assert!(page.text.contains("T\\u{202e}txt\\u{2066}"), "{path}");
+    }
+    for name in ["ada\u{202e}", "\u{202e}"] {
+        let form = [("id", "fynapse/event/e-1"), ("plan", "0123456789ab"), ("by", name), ("why", "w")];
+        assert_eq!(browser.post("/events/replay", &form).await.status, StatusCode::BAD_REQUEST, "{name:?}");
+    }
+}
