@@ -1,6 +1,6 @@
-//! `inboxctl console`: serves the console until Ctrl-C.
+//! `inboxctl console`: serves the console until Ctrl-C, or until its terminal is closed.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -42,13 +42,37 @@ pub(crate) async fn serve(target: &Arc<Target>, args: ConsoleArgs) -> anyhow::Re
     };
     let console = bind_console(Arc::clone(target), options).await?;
     print_address(&console, target.is_json)?;
+    // Before the page is written: it must be deleted however the console is stopped.
+    let stopped = stop_signal().context("cannot wait for Ctrl-C")?;
     // Held while the browser reads it.
     let _page = if args.no_open { None } else { open_browser(console.url()) };
     tokio::select! {
         served = console.serve() => served.context("the console has failed")?,
-        stopped = tokio::signal::ctrl_c() => stopped.context("cannot wait for Ctrl-C")?,
+        () = stopped => {}
     }
     Ok(Rendered { text: String::new(), exit_code: 0 })
+}
+
+/// Future that ends with Ctrl-C, SIGTERM or SIGHUP. From now on, they no longer end the process.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}
+
+/// Future that ends with Ctrl-C: only Unix has the other signals.
+#[cfg(windows)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move { drop(interrupt.recv().await) })
 }
 
 fn print_address(console: &Console, is_json: bool) -> anyhow::Result<()> {
@@ -65,8 +89,7 @@ fn print_address(console: &Console, is_json: bool) -> anyhow::Result<()> {
 /// process. The page is deleted with the returned directory. Without a browser, the printed address is all there is.
 fn open_browser(url: &str) -> Option<(TempDir, NamedTempFile)> {
     let program = browser_opener()?;
-    // Only its owner may enter the directory, and read the file.
-    let dir = tempfile::Builder::new().prefix("inboxctl-").tempdir().ok()?;
+    let dir = private_temporary_directory().ok()?;
     let mut page = tempfile::Builder::new().suffix(".html").tempfile_in(dir.path()).ok()?;
     let text = format!(
         "<!doctype html><title>Balance Inbox</title><meta http-equiv=\"refresh\" content=\"0; url={url}\">\
@@ -77,6 +100,15 @@ fn open_browser(url: &str) -> Option<(TempDir, NamedTempFile)> {
     command.arg(page.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A browser that does not open is no failure: the address is printed.
     command.spawn().ok().map(|_| (dir, page))
+}
+
+/// A directory that only its owner may enter, so that others do not even see the name of the page.
+fn private_temporary_directory() -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("inboxctl-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir()
 }
 
 /// Program that opens a file in the browser; `None` without a display.
