@@ -19,6 +19,7 @@ mod global_args;
 mod loopback;
 mod output;
 mod paging;
+mod private_directory;
 mod short_id;
 mod sigv4_client;
 mod stack_parameters;
@@ -38,6 +39,7 @@ use global_args::GlobalArgs;
 use target::Target;
 
 pub use console_host::{LocalInbox, bind_local_console};
+pub use private_directory::create_private_directory;
 
 /// Runs the command that this process was started with, and returns its exit code.
 pub async fn run() -> ExitCode {

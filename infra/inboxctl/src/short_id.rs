@@ -2,13 +2,13 @@
 //!
 //! A short id is the beginning of an id, long enough to differ from the other ids of its list. Commands that only look
 //! find it among the newest items. Commands that change something take it only if the same person's last list has printed
-//! it: a newer item cannot take its place then.
+//! it: a newer item cannot take its place then. Nor can an item whose whole id is that short: they refuse it.
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use inbox_aws::stores::Stores;
 use inbox_core::event::EventKey;
 use inbox_core::list_kind::ListKind;
@@ -16,6 +16,7 @@ use inbox_core::quarantine::QuarantineId;
 use serde::{Deserialize, Serialize};
 
 use crate::aws_error::{ResourceRef, WithResource};
+use crate::private_directory::create_private_directory;
 use crate::target::Target;
 
 /// Shortest beginning of an id that is printed.
@@ -98,16 +99,43 @@ fn id_of(kind: ListKind, pk: &str, sk: &str) -> Option<String> {
 ///
 /// The last list has no such id, or several.
 pub(crate) fn on_last_list(target: &Target, short: &str) -> anyhow::Result<String> {
+    find_on_last_list(target, short)?.ok_or_else(|| not_on_last_list(short))
+}
+
+/// As [`on_last_list`]; `None` if the last list has no such id.
+///
+/// # Errors
+///
+/// The last list has several.
+pub(crate) fn find_on_last_list(target: &Target, short: &str) -> anyhow::Result<Option<String>> {
     let table = table_name(target)?;
     let last = state_file().and_then(|path| read_list(&path)).filter(|last| last.table == table);
-    let ids = last.map(|last| last.ids).unwrap_or_default();
-    match only_match(ids.into_iter().filter(|id| is_meant(id, short)).collect(), short)? {
-        Some(id) => Ok(id),
-        None => bail!(
-            "{short} is not a whole id, and the list that you printed last has none that begins so: use the whole id, or \
-             list again"
-        ),
+    match_on_list(last.map(|last| last.ids).unwrap_or_default(), short)
+}
+
+fn match_on_list(ids: Vec<String>, short: &str) -> anyhow::Result<Option<String>> {
+    // A whole id may be the beginning of another one.
+    if ids.iter().any(|id| id == short) {
+        return Ok(Some(short.to_owned()));
     }
+    only_match(ids.into_iter().filter(|id| is_meant(id, short)).collect(), short)
+}
+
+/// The error for an id that is neither whole nor on the last printed list.
+pub(crate) fn not_on_last_list(short: &str) -> anyhow::Error {
+    anyhow!(
+        "{short} is not a whole id, and the list that you printed last has none that begins so: use the whole id, or \
+         list again"
+    )
+}
+
+/// The error for an id that means one item on the last printed list, and is the whole id of another one, which its sender may
+/// have chosen to be mistaken for the first.
+pub(crate) fn means_two(short: &str, listed: &str, other: &str) -> anyhow::Error {
+    anyhow!(
+        "{short} begins {listed} on the list that you printed last, and is the id of {other}: use the whole id, or print a \
+         list with {other} first"
+    )
 }
 
 fn only_match(mut found: Vec<String>, short: &str) -> anyhow::Result<Option<String>> {
@@ -142,13 +170,33 @@ fn state_file() -> Option<PathBuf> {
     Some(state.join("inboxctl/last-list.json"))
 }
 
+/// Reads a list that nobody else can have written.
 fn read_list(path: &Path) -> Option<LastList> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    let mut file = File::open(path).ok().filter(is_own)?;
+    let mut json = Vec::new();
+    file.read_to_end(&mut json).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+/// Returns `true` if a file belongs to this user, who alone may write it.
+#[cfg(unix)]
+fn is_own(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let owner_and_mode = |file: &File| file.metadata().map(|data| (data.uid(), data.mode())).ok();
+    // A new file belongs to this user: the standard library does not tell who that is.
+    let user = tempfile::tempfile().ok().as_ref().and_then(owner_and_mode).map(|(user, _)| user);
+    owner_and_mode(file).is_some_and(|(owner, mode)| Some(owner) == user && mode & 0o022 == 0)
+}
+
+/// On other systems, a home directory is its user's alone.
+#[cfg(not(unix))]
+fn is_own(_: &File) -> bool {
+    true
 }
 
 fn write_list(path: &Path, list: &LastList) -> anyhow::Result<()> {
     let dir = path.parent().context("no directory")?;
-    fs::create_dir_all(dir)?;
+    create_private_directory(dir)?;
     // Renamed into place, so that a list is never read half written.
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(&serde_json::to_vec(list)?)?;
@@ -188,5 +236,35 @@ mod tests {
         assert_eq!(found(&["a-1", "a-1"]).unwrap().as_deref(), Some("a-1"));
         assert_eq!(found(&["a-1", "a-2"]).unwrap_err().to_string(), "two ids begin with a: a-1 and a-2");
         assert_eq!(found(&["a-3", "a-1", "a-2"]).unwrap_err().to_string(), "3 ids begin with a: a-1, a-2, …");
+    }
+    #[test]
+    fn a_whole_id_on_the_list_is_no_beginning_of_another_one() {
+        let found = |short: &str| match_on_list(vec!["s-1".to_owned(), "s-12".to_owned()], short);
+        assert_eq!(found("s-1").unwrap().as_deref(), Some("s-1"));
+        assert_eq!(found("s-12").unwrap().as_deref(), Some("s-12"));
+        assert_eq!(found("s-2").unwrap(), None);
+        assert_eq!(found("s").unwrap_err().to_string(), "two ids begin with s: s-1 and s-12");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_list_that_another_user_may_have_written_is_not_read() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path().join("inboxctl/last-list.json");
+        write_list(&path, &LastList { table: "t".to_owned(), ids: vec!["a-1".to_owned()] }).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o600));
+        let read = || read_list(&path).map(|list| list.ids.concat());
+        assert_eq!(read().as_deref(), Some("a-1"));
+        for (mode, expected) in [(0o620, None), (0o602, None), (0o644, Some("a-1"))] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(read().as_deref(), expected, "{mode:o}");
+        }
+        // Only root may give a file away.
+        if chown(&path, Some(65_534), None).is_ok() {
+            assert_eq!(read(), None);
+        }
     }
 }

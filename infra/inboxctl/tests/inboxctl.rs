@@ -34,6 +34,8 @@ mod schedules_and_submissions;
 mod send_and_mint;
 #[path = "inboxctl/shell_integration.rs"]
 mod shell_integration;
+#[path = "inboxctl/short_ids.rs"]
+mod short_ids;
 #[path = "inboxctl/suspicious_secrets.rs"]
 mod suspicious_secrets;
 #[path = "inboxctl/terminal_output.rs"]

@@ -22,7 +22,6 @@ mod dynamodb;
 mod eventbridge;
 mod sqs_counts;
 
-use dynamodb::DynamoDb;
 use eventbridge::EventBridge;
 use sqs_counts::ReceiptHandles;
 
@@ -38,7 +37,7 @@ const REQUEST_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub struct Emulator(Arc<EmulatedServices>);
 
 struct EmulatedServices {
-    dynamodb: DynamoDb,
+    dynamodb: Database,
     sqs: SqsService,
     receipt_handles: ReceiptHandles,
     eventbridge: EventBridge,
@@ -54,8 +53,8 @@ pub fn service_and_operation(headers: &HeaderMap) -> (&str, &str) {
 
 impl Emulator {
     /// Creates services whose state is in memory.
-    pub async fn in_memory() -> anyhow::Result<Self> {
-        Self::with_database(Database::memory().context("cannot create the in-memory database")?).await
+    pub fn in_memory() -> anyhow::Result<Self> {
+        Ok(Self::with_database(Database::memory().context("cannot create the in-memory database")?))
     }
 
     /// Creates services whose tables are in a SQLite file. Queues, buses and secrets are in memory.
@@ -63,21 +62,21 @@ impl Emulator {
     /// # Errors
     ///
     /// The path is not UTF-8, or the file cannot be opened.
-    pub async fn in_file(path: &Path) -> anyhow::Result<Self> {
+    pub fn in_file(path: &Path) -> anyhow::Result<Self> {
         let file = path.to_str().context("the path of the data directory is not UTF-8")?;
         let db = Database::new(file).with_context(|| format!("cannot open {file}"))?;
-        Self::with_database(db).await
+        Ok(Self::with_database(db))
     }
 
-    async fn with_database(db: Database) -> anyhow::Result<Self> {
-        Ok(Self(Arc::new(EmulatedServices {
-            dynamodb: DynamoDb::start(db).await?,
+    fn with_database(db: Database) -> Self {
+        Self(Arc::new(EmulatedServices {
+            dynamodb: db,
             sqs: SqsService::new(),
             receipt_handles: ReceiptHandles::default(),
             eventbridge: EventBridge::default(),
             bus_subscribers: Mutex::default(),
             secrets: SecretsManagerService::new(),
-        })))
+        }))
     }
 
     /// Handles a request of any AWS client.
@@ -86,7 +85,9 @@ impl Emulator {
         let (service, operation) = (service.to_owned(), operation.to_owned());
         let request = MockRequest { method: "POST".to_owned(), uri: SQS_BASE_URL.to_owned(), headers, body };
         match service.as_str() {
-            "DynamoDB_20120810" => self.0.dynamodb.handle(request).await,
+            "DynamoDB_20120810" => {
+                dynamodb::handle(&self.0.dynamodb, &request.headers, &operation, &request.body)
+            }
             "AmazonSQS" => self.handle_sqs(&operation, request).await,
             "AWSEvents" => self.handle_eventbridge(&operation, &request.body).await,
             "secretsmanager" => self.0.secrets.handle(request).await,
@@ -97,20 +98,11 @@ impl Emulator {
         }
     }
 
-    /// Handles a request of the SDK in this process: like [`handle`](Self::handle), but faster for DynamoDB.
+    /// Handles a request of the SDK in this process.
     pub async fn handle_sdk(&self, headers: HeaderMap, body: Bytes) -> MockResponse {
         // Lets other tasks run, as they would during a network call.
         tokio::task::yield_now().await;
-        // Without HTTP, a call of DynamoDB costs a third less in an unoptimised build.
-        let direct = match service_and_operation(&headers) {
-            ("DynamoDB_20120810", operation) => self.0.dynamodb.handle_directly(operation, &body),
-            // The other emulators are called within this process anyway.
-            _ => None,
-        };
-        match direct {
-            Some(answer) => answer,
-            None => self.handle(headers, body).await,
-        }
+        self.handle(headers, body).await
     }
 
     async fn handle_sqs(&self, operation: &str, request: MockRequest) -> MockResponse {

@@ -1,8 +1,9 @@
-//! Keeps web pages away from ports that ask for no credentials.
+//! Keeps web pages away from the ports of `local`.
 //!
 //! A page in a browser on this machine can send requests to its ports. It can even read the answers, if its own domain
 //! name resolves to this machine (DNS rebinding). Its requests carry that name in `Host`, or an `Origin`; those of AWS
-//! clients and of functions do neither.
+//! clients and of functions do neither. A provider's requests carry no `Origin`, but may have the name of a tunnel in
+//! `Host`.
 
 use std::net::IpAddr;
 
@@ -14,16 +15,26 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use inbox_core::local_hosts::is_container_host;
 
-/// Answers 403 to requests that a web page may have sent, and to those for another machine's name.
+/// Answers 403 to requests that a web page may have sent, and to those for another machine's name. For ports that ask for
+/// no credentials.
 pub(crate) fn with_host_check(routes: Router) -> Router {
-    routes.layer(from_fn(check))
+    with_origin_check(routes.layer(from_fn(check_host)))
 }
 
-async fn check(request: Request, next: Next) -> Response {
+/// Answers 403 to requests with an `Origin`: a web page has sent them. For ports that other machines reach by any name.
+pub(crate) fn with_origin_check(routes: Router) -> Router {
+    routes.layer(from_fn(check_origin))
+}
+
+async fn check_origin(request: Request, next: Next) -> Response {
     if request.headers().contains_key(header::ORIGIN) {
         return (StatusCode::FORBIDDEN, "requests of web pages (with an Origin) are not accepted\n")
             .into_response();
     }
+    next.run(request).await
+}
+
+async fn check_host(request: Request, next: Next) -> Response {
     if !is_for_this_machine(request.headers()) {
         let why = "the Host of a request must be an IP address, localhost, or Docker's name for the host\n";
         return (StatusCode::FORBIDDEN, why).into_response();

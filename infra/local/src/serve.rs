@@ -19,6 +19,7 @@ use inbox_core::limits::VISIBILITY_SECS;
 use inbox_core::local_hosts::is_loopback;
 use inbox_core::poll::PollTiming;
 use inbox_core::secret_keys::{KeyCodec, Keys};
+use inboxctl::create_private_directory;
 
 use crate::api_destination::{ApiDestination, CustomHeader, DestinationUrl, RetryPolicy};
 use crate::lambda_api::aws_endpoint;
@@ -143,7 +144,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     let due_again = stack.make_unfinished_due().await?;
     let subscription = stack.connector.emulator().subscribe_to_buses();
     let mut serving = vec![bus_events::spawn(subscription, api_destination(&options)?)];
-    serving.extend(http.serve(&stack.webhook_routes()));
+    serving.extend(http.serve_by_any_name(&stack.webhook_routes()));
     serving.extend(aws.serve_programs(|url| aws_endpoint(&stack, url)));
     if options.run_schedules {
         serving.extend([stack.run_relay_every(SCHEDULE_PAUSE), stack.run_poller_every(SCHEDULE_PAUSE)]);
@@ -246,10 +247,10 @@ async fn bind_listeners(options: &ServeOptions) -> anyhow::Result<Listeners> {
     Ok(Listeners { http, aws, rightfoot: bound.next() })
 }
 
-/// Locks the directory against a second process.
+/// Locks the directory against a second process. A new directory is this user's alone: it will hold payloads.
 fn lock_directory(dir: &Path) -> anyhow::Result<File> {
     let shown = dir.display();
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot create the directory {shown}"))?;
+    create_private_directory(dir).with_context(|| format!("cannot create the directory {shown}"))?;
     let file =
         File::create(dir.join("lock")).with_context(|| format!("cannot create a lock file in {shown}"))?;
     // Each process has its own queues, so two over the same tables would miss each other's messages.
@@ -397,5 +398,18 @@ mod tests {
         remaining.sort();
         std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(remaining, ["lock", "notes.txt"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_data_directory_is_its_users_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let parent = std::env::temp_dir().join(format!("balance-inbox-private-{}", std::process::id()));
+        let dir = parent.join("data");
+        drop(lock_directory(&dir).unwrap());
+        let mode = dir.metadata().unwrap().permissions().mode() & 0o777;
+        std::fs::remove_dir_all(&parent).unwrap();
+        assert_eq!(mode, 0o700);
     }
 }

@@ -133,8 +133,8 @@ impl Stack {
     /// Starts an emulator, creates queues, bus, secrets and the tables that do not exist yet, and builds the functions.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
         let emulator = match &options.database_file {
-            Some(file) => Emulator::in_file(file).await?,
-            None => Emulator::in_memory().await?,
+            Some(file) => Emulator::in_file(file)?,
+            None => Emulator::in_memory()?,
         };
         let inspector = clients_over(&AwsConnector::new(emulator.clone()));
         resources::create_tables(&inspector).await.context("create the tables")?;

@@ -6,6 +6,10 @@
 mod console;
 #[path = "cli/forwarding.rs"]
 mod forwarding;
+#[path = "cli/local_process.rs"]
+mod local_process;
+#[path = "cli/web_pages.rs"]
+mod web_pages;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
-//! `inboxctl console`: serves the console until Ctrl-C.
+//! `inboxctl console`: serves the console until Ctrl-C, or until its terminal is closed.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -41,22 +41,46 @@ pub(crate) async fn serve(target: &Arc<Target>, args: ConsoleArgs) -> anyhow::Re
         by: args.by,
     };
     let console = bind_console(Arc::clone(target), options).await.context("--port")?;
-    print_address(&console, target.is_json)?;
+    print_address(&console, args.read_only, target.is_json)?;
+    // Before the page is written: it must be deleted however the console is stopped.
+    let stopped = stop_signal().context("cannot wait for Ctrl-C")?;
     // Held while the browser reads it.
     let _page = if args.no_open { None } else { open_browser(console.url()) };
     tokio::select! {
         served = console.serve() => served.context("the console has failed")?,
-        stopped = tokio::signal::ctrl_c() => stopped.context("cannot wait for Ctrl-C")?,
+        () = stopped => {}
     }
     Ok(Rendered { text: String::new(), exit_code: 0 })
 }
 
-fn print_address(console: &Console, is_json: bool) -> anyhow::Result<()> {
-    let url = console.url();
+/// Future that ends with Ctrl-C, SIGTERM or SIGHUP. From now on, they no longer end the process.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}
+
+/// Future that ends with Ctrl-C: only Unix has the other signals.
+#[cfg(windows)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move { drop(interrupt.recv().await) })
+}
+
+fn print_address(console: &Console, is_read_only: bool, is_json: bool) -> anyhow::Result<()> {
+    let (url, power) = (console.url(), if is_read_only { "see what you can see" } else { "act as you" });
     let text = if is_json {
         format!("{}\n", serde_json::json!({ "url": url }))
     } else {
-        format!("Console    {url}\nWhoever has this address can act as you. Ctrl-C stops the console.\n")
+        format!("Console    {url}\nWhoever has this address can {power}. Ctrl-C stops the console.\n")
     };
     terminal::print(&text).context("cannot write the output")
 }
@@ -73,8 +97,8 @@ fn open_browser(url: &str) -> Option<(TempDir, NamedTempFile)> {
 }
 
 /// Writes the page. Only its owner may enter the directory, and read the file.
-fn write_page(url: &str) -> std::io::Result<(TempDir, NamedTempFile)> {
-    let dir = private_dir().tempdir_in(std::env::temp_dir())?;
+fn write_page(url: &str) -> io::Result<(TempDir, NamedTempFile)> {
+    let dir = private_temporary_directory()?;
     let mut page = tempfile::Builder::new().suffix(".html").tempfile_in(dir.path())?;
     let text = format!(
         "<!doctype html><title>Balance Inbox</title><meta http-equiv=\"refresh\" content=\"0; url={url}\">\
@@ -85,20 +109,13 @@ fn write_page(url: &str) -> std::io::Result<(TempDir, NamedTempFile)> {
     Ok((dir, page))
 }
 
-#[cfg(unix)]
-fn private_dir() -> tempfile::Builder<'static, 'static> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("inboxctl-").permissions(std::fs::Permissions::from_mode(0o700));
-    builder
-}
-
-/// Elsewhere, a user's temporary directory is private.
-#[cfg(not(unix))]
-fn private_dir() -> tempfile::Builder<'static, 'static> {
+/// A directory that only its owner may enter, so that others do not even see the name of the page.
+fn private_temporary_directory() -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("inboxctl-");
-    builder
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir()
 }
 
 /// Program that opens a file in the browser; `None` without a display.

@@ -57,18 +57,30 @@ async fn find_schedule(stores: &Stores, table: &ResourceRef, id: &Id) -> anyhow:
 }
 
 /// Reads the schedule that a command means which changes it: its whole id, or a short one of the last printed list.
+///
+/// # Errors
+///
+/// There is none, or the id means one schedule on the list and is the whole id of another one.
 async fn schedule_to_change(
     target: &Target,
     stores: &Stores,
     table: &ResourceRef,
     id: &Id,
 ) -> anyhow::Result<ScheduleItem> {
-    if let Some(schedule) = stores.tracking.tracked_schedule(id).await.with_resource(table)? {
-        return Ok(schedule);
+    let listed = short_id::find_on_last_list(target, id.as_str())?;
+    let tracked = stores.tracking.tracked_schedule(id).await.with_resource(table)?;
+    match (listed, tracked) {
+        // An id that equals a short id must not take its place.
+        (Some(listed), Some(_)) if listed != id.as_str() => {
+            Err(short_id::means_two(id.as_str(), &listed, id.as_str()))
+        }
+        (_, Some(schedule)) => Ok(schedule),
+        (Some(listed), None) => {
+            let Some(whole) = Id::new(listed) else { bail!("{} is not a schedule", id.as_str()) };
+            read_schedule(stores, table, &whole).await
+        }
+        (None, None) => Err(short_id::not_on_last_list(id.as_str())),
     }
-    let whole = short_id::on_last_list(target, id.as_str())?;
-    let Some(whole) = Id::new(whole) else { bail!("{} is not a schedule", id.as_str()) };
-    read_schedule(stores, table, &whole).await
 }
 
 async fn read_schedule(stores: &Stores, table: &ResourceRef, id: &Id) -> anyhow::Result<ScheduleItem> {

@@ -156,3 +156,56 @@ async fn the_console_tells_a_timeline_in_the_words_of_the_command() {
         }
     }
 }
+
+/// The page holds the address with which anybody can act as its user.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_for_the_browser_is_private_and_deleted_by_each_signal() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    let harness = CliHarness::with_system_clock().await;
+    for signal in ["INT", "TERM", "HUP"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        // A browser that notes which page it was given, and the modes of the page and its directory.
+        let browser = format!(
+            "#!/bin/sh\nstat -c %a \"$1\" \"${{1%/*}}\" > {0}.new && echo \"$1\" >> {0}.new && mv {0}.new {0}\n",
+            path("opened")
+        );
+        for opener in ["xdg-open", "open"] {
+            std::fs::write(path(opener), &browser).unwrap();
+            std::fs::set_permissions(path(opener), PermissionsExt::from_mode(0o700)).unwrap();
+        }
+        // `sh`, so that the umask takes nothing away.
+        let inboxctl = format!("umask 0; exec {} console", env!("CARGO_BIN_EXE_inboxctl"));
+        let mut command = tokio::process::Command::new("/bin/sh");
+        command
+            .args(["-c", &inboxctl])
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", dir.path().to_str().unwrap()))
+            .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local"), ("DISPLAY", ":0")])
+            .envs([("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("TMPDIR", dir.path().to_str().unwrap())])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        let mut process = command.spawn().unwrap();
+        let opened = path("opened");
+        for _ in 0..3_000 {
+            if std::fs::exists(&opened).unwrap() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let opened = std::fs::read_to_string(opened).unwrap();
+        let [page_mode, dir_mode, page] = opened.lines().collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!((page_mode, dir_mode), ("600", "700"));
+        let page = std::path::Path::new(page);
+        assert!(page.exists());
+        let id = process.id().unwrap().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+        let ended = tokio::time::timeout(Duration::from_secs(30), process.wait()).await.unwrap().unwrap();
+        assert_eq!(ended.code(), Some(0), "SIG{signal}");
+        assert!(!page.parent().unwrap().exists(), "SIG{signal}");
+    }
+}

@@ -7,7 +7,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::host_check::with_host_check;
+use crate::host_check::{with_host_check, with_origin_check};
 use crate::stack;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -69,12 +69,12 @@ impl PortListener {
         Ok(())
     }
 
-    /// Serves routes for anybody.
-    pub(super) fn serve(self, routes: &Router) -> Vec<JoinHandle<()>> {
-        self.serve_at(|_| routes.clone())
+    /// Serves routes for programs on any machine, by any name of this one, but not for web pages.
+    pub(super) fn serve_by_any_name(self, routes: &Router) -> Vec<JoinHandle<()>> {
+        self.serve_at(|_| with_origin_check(routes.clone()))
     }
 
-    /// Serves routes for programs, not for web pages. Each socket has its own routes, made for its URL.
+    /// Serves routes for programs that use a name of this machine's own, not for web pages. Each socket has its own routes, made for its URL.
     pub(super) fn serve_programs(self, routes: impl Fn(String) -> Router) -> Vec<JoinHandle<()>> {
         self.serve_at(|url| with_host_check(routes(url)))
     }

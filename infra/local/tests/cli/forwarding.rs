@@ -1,9 +1,6 @@
 //! `--forward-to`: a handler of the user's own gets each event of the bus, and `local` prints its answers.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,6 +10,8 @@ use inbox_core::providers::fynapse::signature;
 use inbox_core::secret_keys::{KeyCodec, Keys};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::local_process::LocalProcess;
 
 type Request = (HeaderMap, String);
 
@@ -29,50 +28,6 @@ async fn failing_handler() -> (String, UnboundedReceiver<Request>) {
     let url = format!("http://{}/events?key=s3cret", listener.local_addr().unwrap());
     tokio::spawn(async { axum::serve(listener, Router::new().route("/events", post(handler))).await });
     (url, requests)
-}
-
-/// A running `local`, and what it has logged so far.
-struct LocalProcess {
-    process: Child,
-    webhook_url: String,
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl LocalProcess {
-    /// Starts it on free ports, and returns once it is ready.
-    fn start(args: &[&str]) -> Self {
-        let mut local = Command::new(env!("CARGO_BIN_EXE_local"));
-        local.args(["--memory", "--http-port", "0", "--aws-port", "0", "--rightfoot-port", "0"]).args(args);
-        local.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear();
-        let mut process = local.spawn().unwrap();
-        let stdout = BufReader::new(process.stdout.take().unwrap());
-        let started: Vec<_> = stdout.lines().map(Result::unwrap).take_while(|line| line != "ready").collect();
-        let url = started.iter().find_map(|line| line.strip_prefix("Fynapse's endpointUrl ")).unwrap();
-        let webhook_url = url.trim().to_owned();
-        let log = Arc::<Mutex<Vec<String>>>::default();
-        let (lines, stderr) = (log.clone(), BufReader::new(process.stderr.take().unwrap()));
-        std::thread::spawn(move || stderr.lines().for_each(|line| lines.lock().unwrap().push(line.unwrap())));
-        Self { process, webhook_url, log }
-    }
-
-    /// Waits until each of these texts is in a line, and returns the lines.
-    async fn log_with(&self, texts: &[&str]) -> Vec<String> {
-        for _ in 0..3_000 {
-            let lines = self.log.lock().unwrap().clone();
-            if texts.iter().all(|text| lines.iter().any(|line| line.contains(text))) {
-                return lines;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{texts:?} is missing in {:?}", self.log.lock().unwrap());
-    }
-}
-
-impl Drop for LocalProcess {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 async fn deliver(url: &str, event_id: &str) {

@@ -59,6 +59,10 @@ pub(crate) async fn find_key(
 
 /// Resolves the event that a command means which changes something: a full id, the bare id of a Fynapse event or of a batch
 /// with only one event, or a short id of the last printed list.
+///
+/// # Errors
+///
+/// There is none, or the id means one event on the list and another one by its bare id.
 pub(crate) async fn key_to_change(
     target: &Target,
     stores: &Stores,
@@ -69,11 +73,33 @@ pub(crate) async fn key_to_change(
         EventRef::Key(key) => return Ok(key.clone()),
         EventRef::BareId(id) => id,
     };
-    if let Some(key) = by_bare_id(stores, table, id).await? {
-        return Ok(key);
+    let listed = short_id::find_on_last_list(target, id.as_str())?;
+    let by_whole_id = by_bare_id(stores, table, id).await?;
+    let Some(listed) = listed else {
+        return by_whole_id.ok_or_else(|| short_id::not_on_last_list(id.as_str()));
+    };
+    let key = listed_key(stores, table, &listed).await?;
+    match (key, by_whole_id) {
+        (Some(key), None) => Ok(key),
+        // Senders choose ids: one that equals a short id must not take its place.
+        (Some(key), Some(other)) if key != other => {
+            Err(short_id::means_two(id.as_str(), &key.event_id(), &other.event_id()))
+        }
+        (None, Some(other)) if listed != id.as_str() => {
+            Err(short_id::means_two(id.as_str(), &listed, &other.event_id()))
+        }
+        (_, Some(key)) => Ok(key),
+        (None, None) => anyhow::bail!("{listed} is not an event"),
     }
-    let whole = short_id::on_last_list(target, id.as_str())?;
-    EventKey::from_event_id(&whole).ok_or_else(|| anyhow::anyhow!("{whole} is not an event"))
+}
+
+/// The event that an id on a printed list means: its own, or that of a batch with only one event.
+async fn listed_key(stores: &Stores, table: &ResourceRef, listed: &str) -> anyhow::Result<Option<EventKey>> {
+    match (EventKey::from_event_id(listed), Id::new(listed)) {
+        (Some(key), _) => Ok(Some(key)),
+        (None, Some(id)) => by_bare_id(stores, table, &id).await,
+        (None, None) => Ok(None),
+    }
 }
 
 /// The event with the bare id of a Fynapse event or of a batch; `None` if there is none.
