@@ -66,7 +66,7 @@ async fn schedule_to_change(
     if let Some(schedule) = stores.tracking.tracked_schedule(id).await.with_resource(table)? {
         return Ok(schedule);
     }
-    let whole = short_id::on_last_list(target, id.as_str())?;
+    let whole = short_id::on_last_list(target, ListKind::Schedule, id.as_str())?;
     let Some(whole) = Id::new(whole) else { bail!("{} is not a schedule", id.as_str()) };
     read_schedule(stores, table, &whole).await
 }

@@ -34,7 +34,8 @@ pub(crate) fn parse_event_ref(id: &str) -> Result<EventRef, String> {
 }
 
 /// Resolves the event that a command means which only looks: a full id, the bare id of a Fynapse event or of a batch with only
-/// one event, or the beginning of one among the newest events.
+/// one event, or the beginning of one, or of its batch, among the newest
+/// events.
 pub(crate) async fn find_key(
     stores: &Stores,
     table: &ResourceRef,
@@ -72,7 +73,7 @@ pub(crate) async fn key_to_change(
     if let Some(key) = by_bare_id(stores, table, id).await? {
         return Ok(key);
     }
-    let whole = short_id::on_last_list(target, id.as_str())?;
+    let whole = short_id::on_last_list(target, ListKind::Event, id.as_str())?;
     EventKey::from_event_id(&whole).ok_or_else(|| anyhow::anyhow!("{whole} is not an event"))
 }
 
