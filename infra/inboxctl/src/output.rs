@@ -70,6 +70,15 @@ impl Timestamp {
         text.get(..19).map_or(text.clone(), |secs| format!("{}Z", secs.replace('T', " ")))
     }
 
+    /// The same without the year, if it is not long ago: `01-02 03:04:05Z`.
+    pub(crate) fn to_short_text(self, now: UnixMillis) -> String {
+        /// Up to this age, month and day mean one day only.
+        const YEARLESS_AGE_MAX: Duration = Duration::from_secs(300 * 86_400);
+        let text = self.to_text();
+        let is_recent = self.0 <= now && now.since(self.0) <= YEARLESS_AGE_MAX;
+        text.get(5..).filter(|_| is_recent).map_or(text.clone(), str::to_owned)
+    }
+
     /// The time and its age, for people.
     pub(crate) fn with_age(self, now: UnixMillis) -> String {
         format!("{} ({})", self.0.rfc3339(), self.age(now))
@@ -226,6 +235,11 @@ mod tests {
         assert_eq!(age(200_000), "2 days ago");
         assert_eq!(age(-65), "in 65 s");
         assert_eq!(Timestamp(now).with_age(now), "2026-01-02T03:04:05.000Z (0 s ago)");
+        let short_text = |days: i64| Timestamp(UnixMillis(now.0 - days * 86_400_000)).to_short_text(now);
+        assert_eq!(
+            [0, 300, 301, -1].map(short_text),
+            ["01-02 03:04:05Z", "03-08 03:04:05Z", "2025-03-07 03:04:05Z", "2026-01-03 03:04:05Z"]
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use inbox_aws::stores::{ListCursor, ListPage, PageStart};
+use inbox_core::list_kind::ListKind;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -33,8 +34,8 @@ impl PageArgs {
 
     /// Prepares the ids of a list to be printed: short ones, unless `--wide` is given. The whole ids are remembered, for commands that
     /// take short ones.
-    pub(crate) fn printed_ids(&self, target: &Target, ids: &[String]) -> Vec<String> {
-        short_id::remember(target, ids);
+    pub(crate) fn printed_ids(&self, target: &Target, kind: ListKind, ids: &[String]) -> Vec<String> {
+        short_id::remember(target, kind, ids);
         if self.wide { ids.to_vec() } else { short_id::shorten(ids) }
     }
 
@@ -46,7 +47,7 @@ impl PageArgs {
 
     /// Prepares a time to be printed.
     pub(crate) fn printed_time(&self, time: Timestamp, now: UnixMillis) -> String {
-        if self.wide { time.with_age(now) } else { time.to_text() }
+        if self.wide { time.with_age(now) } else { time.to_short_text(now) }
     }
 
     pub(crate) const fn is_wide(&self) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! A short id is the beginning of an id, long enough to differ from the other ids of its list. Commands that only look
 //! find it among the newest items. Commands that change something take it only if the same person's last list has printed
-//! it: a newer item cannot take its place then. Nor can an item whose whole id is that short: they refuse it.
+//! it: a newer item cannot take its place then. Nor can an item whose whole id is that short: they refuse it. One list of each
+//! kind is remembered.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -24,7 +25,7 @@ const LENGTH_MIN: usize = 8;
 /// Ids up to this length are printed whole.
 const WHOLE_MAX: usize = 24;
 
-/// The last list that was printed: its items' whole ids.
+/// The last list of a kind that was printed: its items' whole ids.
 #[derive(Debug, Serialize, Deserialize)]
 struct LastList {
     /// The table that was listed, with its endpoint.
@@ -63,6 +64,17 @@ fn is_meant(id: &str, short: &str) -> bool {
     own_part(id).starts_with(short) || id.starts_with(short)
 }
 
+/// The ids that `short` can mean: as lists print it, or else as the beginning of the batch that an event is of. In that order,
+/// so that the short id of a batch's completion does not mean its alerts, too.
+fn matching(ids: Vec<String>, short: &str) -> Vec<String> {
+    let is_of_batch = |id: &String| {
+        let key = EventKey::from_event_id(id);
+        key.as_ref().and_then(EventKey::batch_id).is_some_and(|batch| batch.as_str().starts_with(short))
+    };
+    let (meant, others): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| is_meant(id, short));
+    if meant.is_empty() { others.into_iter().filter(is_of_batch).collect() } else { meant }
+}
+
 /// Finds the one id among the newest items of a kind that begins with `short`; `None` if there is none.
 ///
 /// # Errors
@@ -74,9 +86,19 @@ pub(crate) async fn find(
     kind: ListKind,
     short: &str,
 ) -> anyhow::Result<Option<String>> {
+    only_match(find_all(stores, table, kind, short).await?, short)
+}
+
+/// Finds all ids among the newest items of a kind that begin with `short`.
+pub(crate) async fn find_all(
+    stores: &Stores,
+    table: &ResourceRef,
+    kind: ListKind,
+    short: &str,
+) -> anyhow::Result<Vec<String>> {
     let places = stores.operator.newest_places(kind).await.with_resource(table)?;
     let ids = places.iter().filter_map(|place| id_of(kind, &place.pk, &place.sk));
-    only_match(ids.filter(|id| is_meant(id, short)).collect(), short)
+    Ok(matching(ids.collect(), short))
 }
 
 /// The id that a key belongs to, as commands print it.
@@ -93,13 +115,13 @@ fn id_of(kind: ListKind, pk: &str, sk: &str) -> Option<String> {
     }
 }
 
-/// Finds the whole id that a command means which changes something: `short` on the last printed list.
+/// Finds the whole id that a command means which changes something: `short` on the last printed list of this kind.
 ///
 /// # Errors
 ///
 /// The last list has no such id, or several.
-pub(crate) fn on_last_list(target: &Target, short: &str) -> anyhow::Result<String> {
-    find_on_last_list(target, short)?.ok_or_else(|| not_on_last_list(short))
+pub(crate) fn on_last_list(target: &Target, kind: ListKind, short: &str) -> anyhow::Result<String> {
+    find_on_last_list(target, kind, short)?.ok_or_else(|| not_on_last_list(short))
 }
 
 /// As [`on_last_list`]; `None` if the last list has no such id.
@@ -107,9 +129,13 @@ pub(crate) fn on_last_list(target: &Target, short: &str) -> anyhow::Result<Strin
 /// # Errors
 ///
 /// The last list has several.
-pub(crate) fn find_on_last_list(target: &Target, short: &str) -> anyhow::Result<Option<String>> {
+pub(crate) fn find_on_last_list(
+    target: &Target,
+    kind: ListKind,
+    short: &str,
+) -> anyhow::Result<Option<String>> {
     let table = table_name(target)?;
-    let last = state_file().and_then(|path| read_list(&path)).filter(|last| last.table == table);
+    let last = state_file(kind).and_then(|path| read_list(&path)).filter(|last| last.table == table);
     match_on_list(last.map(|last| last.ids).unwrap_or_default(), short)
 }
 
@@ -118,14 +144,14 @@ fn match_on_list(ids: Vec<String>, short: &str) -> anyhow::Result<Option<String>
     if ids.iter().any(|id| id == short) {
         return Ok(Some(short.to_owned()));
     }
-    only_match(ids.into_iter().filter(|id| is_meant(id, short)).collect(), short)
+    only_match(matching(ids, short), short)
 }
 
 /// The error for an id that is neither whole nor on the last printed list.
 pub(crate) fn not_on_last_list(short: &str) -> anyhow::Error {
     anyhow!(
-        "{short} is not a whole id, and the list that you printed last has none that begins so: use the whole id, or \
-         list again"
+        "{short} is not a whole id, and the list of this kind that you printed last has none that begins so: use the whole \
+         id, or list again"
     )
 }
 
@@ -138,7 +164,12 @@ pub(crate) fn means_two(short: &str, listed: &str, other: &str) -> anyhow::Error
     )
 }
 
-fn only_match(mut found: Vec<String>, short: &str) -> anyhow::Result<Option<String>> {
+/// The only one of the ids that were found for `short`; `None` if there is none.
+///
+/// # Errors
+///
+/// There are several.
+pub(crate) fn only_match(mut found: Vec<String>, short: &str) -> anyhow::Result<Option<String>> {
     found.sort();
     found.dedup();
     match found.as_slice() {
@@ -150,9 +181,9 @@ fn only_match(mut found: Vec<String>, short: &str) -> anyhow::Result<Option<Stri
     }
 }
 
-/// Remembers the ids of a printed list. Without a place for it, short ids only look.
-pub(crate) fn remember(target: &Target, ids: &[String]) {
-    let (Some(path), Ok(table)) = (state_file(), table_name(target)) else { return };
+/// Remembers the ids of a printed list, instead of those of the last one of its kind. Without a place for it, short ids only look.
+pub(crate) fn remember(target: &Target, kind: ListKind, ids: &[String]) {
+    let (Some(path), Ok(table)) = (state_file(kind), table_name(target)) else { return };
     let list = LastList { table, ids: ids.to_vec() };
     // A list that is printed and not remembered is of use all the same.
     let _ = write_list(&path, &list);
@@ -163,11 +194,11 @@ fn table_name(target: &Target) -> anyhow::Result<String> {
     Ok(format!("{} {}", target.account.describe_endpoint("dynamodb"), target.inbox_table()?.name))
 }
 
-/// `~/.local/state/inboxctl/last-list.json`, or in `XDG_STATE_HOME`.
-fn state_file() -> Option<PathBuf> {
+/// `~/.local/state/inboxctl/last-event-list.json`, or in `XDG_STATE_HOME`.
+fn state_file(kind: ListKind) -> Option<PathBuf> {
     let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")))?;
-    Some(state.join("inboxctl/last-list.json"))
+    Some(state.join("inboxctl").join(format!("last-{}-list.json", kind.as_str())))
 }
 
 /// Reads a list that nobody else can have written.
@@ -227,6 +258,17 @@ mod tests {
             short(&["fynapse/event/b-1", "rightfoot/batch/b-1/completed"]),
             ["fynapse/event/b-1", "rightfoot/batch/b-1/completed"]
         );
+    }
+
+    #[test]
+    fn an_event_is_found_by_its_batch_unless_another_ones_short_id_begins_so() {
+        let [completed, alert] = ["rightfoot/batch/48aa/completed", "rightfoot/batch/48aa/alert/7b6f"];
+        let found =
+            |ids: &[&str], short| matching(ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>(), short);
+        assert_eq!(found(&[alert, "fynapse/event/a-48"], "48"), [alert]);
+        assert_eq!(found(&[alert, completed], "48"), [completed], "as `events list` prints it");
+        assert_eq!(found(&[alert, "rightfoot/batch/48ab/alert/8c"], "48").len(), 2);
+        assert_eq!(found(&[alert], "aa"), [""; 0]);
     }
 
     #[test]

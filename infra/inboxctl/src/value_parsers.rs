@@ -1,6 +1,8 @@
 //! Parsers of values on the command line. Their errors list the accepted forms.
 
+use anyhow::bail;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use inbox_aws::config::BaseUrl;
 use inbox_aws::stores::TimeRange;
 use inbox_core::audit::OperatorAction;
@@ -12,6 +14,8 @@ use inbox_core::quarantine::{QuarantineId, QuarantineReason};
 use inbox_core::requests::submission::SubmissionKind;
 use inbox_core::time::UnixMillis;
 use inbox_core::timeline_status::{BatchStatus, SubmissionState};
+
+use crate::output::Timestamp;
 
 /// A time on the command line: RFC 3339, or an age such as `36h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +58,19 @@ pub(crate) struct TimeRangeArgs {
 }
 
 impl TimeRangeArgs {
-    pub(crate) fn resolve(&self, now: UnixMillis) -> TimeRange {
-        TimeRange {
-            since: self.since.map(|since| since.resolve(now)),
-            until: self.until.map(|until| until.resolve(now)),
+    /// The times, with ages before `now`.
+    ///
+    /// # Errors
+    ///
+    /// The range holds no time.
+    pub(crate) fn resolve(&self, now: UnixMillis) -> anyhow::Result<TimeRange> {
+        let since = self.since.map(|since| since.resolve(now));
+        let until = self.until.map(|until| until.resolve(now));
+        if let Some((since, until)) = since.zip(until).filter(|(since, until)| until <= since) {
+            let [since, until] = [since, until].map(|at| Timestamp(at).with_age(now));
+            bail!("--until ({until}) is not after --since ({since}): no time is between them");
         }
+        Ok(TimeRange { since, until })
     }
 }
 
@@ -71,48 +83,51 @@ impl TimeArg {
     }
 }
 
-pub(crate) fn parse_provider(name: &str) -> Result<Provider, String> {
-    parse_one_of(name, Provider::ALL, Provider::as_str)
+pub(crate) fn provider_parser() -> impl TypedValueParser<Value = Provider> {
+    one_of(Provider::ALL, Provider::as_str)
 }
 
-pub(crate) fn parse_origin(name: &str) -> Result<Origin, String> {
-    parse_one_of(name, Origin::ALL, Origin::as_str)
+pub(crate) fn origin_parser() -> impl TypedValueParser<Value = Origin> {
+    one_of(Origin::ALL, Origin::as_str)
 }
 
-pub(crate) fn parse_action(name: &str) -> Result<OperatorAction, String> {
-    parse_one_of(name, OperatorAction::ALL, OperatorAction::as_str)
+pub(crate) fn action_parser() -> impl TypedValueParser<Value = OperatorAction> {
+    one_of(OperatorAction::ALL, OperatorAction::as_str)
 }
 
-pub(crate) fn parse_state(name: &str) -> Result<EventState, String> {
-    parse_one_of(name, EventState::ALL, EventState::as_str)
+pub(crate) fn state_parser() -> impl TypedValueParser<Value = EventState> {
+    one_of(EventState::ALL, EventState::as_str)
 }
 
-pub(crate) fn parse_batch_status(name: &str) -> Result<BatchStatus, String> {
-    parse_one_of(name, BatchStatus::ALL, BatchStatus::as_str)
+pub(crate) fn batch_status_parser() -> impl TypedValueParser<Value = BatchStatus> {
+    one_of(BatchStatus::ALL, BatchStatus::as_str)
 }
 
-pub(crate) fn parse_submission_state(name: &str) -> Result<SubmissionState, String> {
-    parse_one_of(name, SubmissionState::ALL, SubmissionState::as_str)
+pub(crate) fn submission_state_parser() -> impl TypedValueParser<Value = SubmissionState> {
+    one_of(SubmissionState::ALL, SubmissionState::as_str)
 }
 
-pub(crate) fn parse_submission_kind(name: &str) -> Result<SubmissionKind, String> {
-    parse_one_of(name, &[SubmissionKind::Batch, SubmissionKind::Schedule], SubmissionKind::as_str)
+pub(crate) fn submission_kind_parser() -> impl TypedValueParser<Value = SubmissionKind> {
+    one_of(&[SubmissionKind::Batch, SubmissionKind::Schedule], SubmissionKind::as_str)
 }
 
-pub(crate) fn parse_reason(name: &str) -> Result<QuarantineReason, String> {
-    parse_one_of(name, QuarantineReason::ALL, QuarantineReason::as_str)
+pub(crate) fn reason_parser() -> impl TypedValueParser<Value = QuarantineReason> {
+    one_of(QuarantineReason::ALL, QuarantineReason::as_str)
 }
 
 pub(crate) fn parse_base_url(url: &str) -> Result<String, String> {
     url.parse::<BaseUrl>().map(String::from).map_err(|error| error.to_string())
 }
 
-/// Parses the name of one of these values.
-fn parse_one_of<T: Copy>(name: &str, all: &[T], name_of: fn(T) -> &'static str) -> Result<T, String> {
-    let found = all.iter().copied().find(|one| name_of(*one) == name);
-    found.ok_or_else(|| {
-        let names: Vec<_> = all.iter().copied().map(name_of).collect();
-        format!("use one of {}", names.join(", "))
+/// A parser of the names of these values. It offers them to the shell's completion.
+fn one_of<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name_of: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let names = all.iter().map(move |one| name_of(*one));
+    PossibleValuesParser::new(names).try_map(move |name| {
+        let found = all.iter().copied().find(|one| name_of(*one) == name);
+        found.ok_or_else(|| format!("{name} is unknown"))
     })
 }
 
@@ -143,6 +158,21 @@ pub(crate) fn parse_id(text: &str) -> Result<Id, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_that_ends_before_it_begins_is_an_error() {
+        let range = |since: &str, until: &str| {
+            let range = TimeRangeArgs { since: since.parse().ok(), until: until.parse().ok() };
+            range.resolve(UnixMillis(1_767_323_045_000)).map_err(|error| error.to_string())
+        };
+        assert!(range("3d", "2d").is_ok() && range("3d", "").is_ok() && range("", "3d").is_ok());
+        assert_eq!(
+            range("2h", "3h").unwrap_err(),
+            "--until (2026-01-02T00:04:05.000Z (3 h ago)) is not after --since (2026-01-02T01:04:05.000Z (2 h ago)): \
+             no time is between them"
+        );
+        assert!(range("3d", "3d").is_err());
+    }
 
     #[test]
     fn a_time_is_a_date_or_an_age() {

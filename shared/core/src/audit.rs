@@ -12,7 +12,7 @@ use crate::quarantine::QuarantineId;
 use crate::subject::Subject;
 use crate::time::UnixMillis;
 
-/// An action of an operator on an event, quarantined item or submission.
+/// An action of an operator on an event, quarantined item, batch, schedule or submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum OperatorAction {
@@ -32,6 +32,8 @@ pub enum OperatorAction {
     Untrack,
     /// Changed a tracked schedule.
     Update,
+    /// Started the tracking of a batch.
+    Track,
 }
 
 impl OperatorAction {
@@ -69,6 +71,8 @@ pub enum AuditSubject {
     Event(EventKey),
     /// A quarantined item.
     Quarantined(QuarantineId),
+    /// A batch.
+    Batch(Id),
     /// A schedule.
     Schedule(Id),
     /// A submission.
@@ -81,6 +85,7 @@ impl fmt::Display for AuditSubject {
         match self {
             Self::Event(key) => write!(f, "event {key}"),
             Self::Quarantined(id) => write!(f, "quarantine {id}"),
+            Self::Batch(id) => write!(f, "batch {}", id.as_str()),
             Self::Schedule(id) => write!(f, "schedule {}", id.as_str()),
             Self::Submission(id) => write!(f, "submission {id}"),
         }

@@ -47,9 +47,9 @@ impl EventStatus {
 pub enum BatchStatus {
     /// Not complete; the poller asks for it again.
     Tracked,
-    /// All results are known.
+    /// Polled no more: complete, by a webhook that is taken as confirmation or by an answer of the API.
     Settled,
-    /// Incomplete at its deadline.
+    /// Polled no more: incomplete when the API answered past its deadline.
     Overdue,
 }
 

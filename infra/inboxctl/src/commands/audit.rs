@@ -7,15 +7,16 @@ use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
 use crate::aws_error::WithResource;
-use crate::output::{Render, Timestamp, render_table};
+use crate::output::{Render, Timestamp, render_table, render_wrapped_table};
 use crate::paging::{PageArgs, PageInfo};
 use crate::target::Target;
-use crate::value_parsers::{TimeRangeArgs, parse_action};
+use crate::terminal;
+use crate::value_parsers::{TimeRangeArgs, action_parser};
 
 #[derive(Args)]
 pub(crate) struct ListAuditArgs {
     /// Only this action.
-    #[arg(long, value_parser = parse_action)]
+    #[arg(long, value_parser = action_parser())]
     action: Option<OperatorAction>,
     /// Only actions of this operator, by the name that was given with --by.
     #[arg(long, value_name = "NAME")]
@@ -32,6 +33,8 @@ pub(crate) struct AuditList {
     entries: Vec<AuditRow>,
     #[serde(flatten)]
     page: PageInfo,
+    #[serde(skip)]
+    if_empty: &'static str,
 }
 
 #[derive(Serialize)]
@@ -44,11 +47,19 @@ struct AuditRow {
     why: String,
     #[serde(skip)]
     printed_time: String,
+    #[serde(skip)]
+    printed_subject: String,
 }
 
 pub(crate) async fn list(target: &Target, args: ListAuditArgs) -> anyhow::Result<AuditList> {
     let now = target.now();
-    let filter = AuditFilter { acted: args.acted.resolve(now), action: args.action, operator: args.operator };
+    let is_filtered = args.action.is_some()
+        || args.operator.is_some()
+        || args.acted.since.is_some()
+        || args.acted.until.is_some();
+    let if_empty = if is_filtered { "no audit entry matches" } else { "no operator has done anything" };
+    let filter =
+        AuditFilter { acted: args.acted.resolve(now)?, action: args.action, operator: args.operator };
     let listed = target.stores()?.operator.list_audit(&filter, &args.page.start(), args.page.limit()).await;
     let page = listed.with_resource(&target.inbox_table()?)?;
     let info = PageInfo::new(&page, &args.page);
@@ -56,19 +67,34 @@ pub(crate) async fn list(target: &Target, args: ListAuditArgs) -> anyhow::Result
         at: Timestamp(it.entry.at),
         by: it.entry.operator,
         action: it.entry.action.as_str(),
+        printed_subject: match it.subject.split_once(' ') {
+            Some((kind, id)) => format!("{kind} {}", args.page.printed_id(id)),
+            None => it.subject.clone(),
+        },
         subject: it.subject,
         why: it.entry.reason,
         printed_time: args.page.printed_time(Timestamp(it.entry.at), now),
     });
-    Ok(AuditList { entries: entries.collect(), page: info })
+    Ok(AuditList { entries: entries.collect(), page: info, if_empty })
 }
 
 impl Render for AuditList {
     fn to_text(&self, _: UnixMillis) -> String {
         let rows = self.entries.iter().map(|it| {
-            [it.printed_time.clone(), it.by.clone(), it.action.to_owned(), it.subject.clone(), it.why.clone()]
+            [
+                it.printed_time.clone(),
+                it.by.clone(),
+                it.action.to_owned(),
+                it.printed_subject.clone(),
+                it.why.clone(),
+            ]
         });
         let headers = ["WHEN", "BY", "ACTION", "ON", "WHY"];
-        render_table(headers, rows.collect(), "no operator has done anything") + &self.page.to_text()
+        let (rows, if_empty) = (rows.collect(), self.if_empty);
+        let table = match terminal::stdout_width() {
+            Some(width) => render_wrapped_table(headers, rows, if_empty, width),
+            None => render_table(headers, rows, if_empty),
+        };
+        table + &self.page.to_text()
     }
 }

@@ -6,14 +6,17 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use inbox_aws::config::poll_timing;
 use inbox_aws::items::BatchItem;
-use inbox_aws::stores::{BatchFilter, Created, TrackOutcome};
+use inbox_aws::stores::{BatchFilter, TrackOutcome};
+use inbox_core::audit::OperatorAction;
 use inbox_core::id::Id;
+use inbox_core::list_kind::ListKind;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 use inbox_core::timeline_status::BatchStatus;
 use serde::Serialize;
 
+use crate::audit::AuditArgs;
 use crate::aws_error::WithResource;
 use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::poll_problem_text::{PollProblemOutput, batch_problem_text};
@@ -21,7 +24,7 @@ use crate::output::{Render, Rendered, Timestamp, pluralize, render_table, time_t
 use crate::paging::{PageArgs, PageInfo};
 use crate::stack_parameters;
 use crate::target::Target;
-use crate::value_parsers::{TimeRangeArgs, parse_batch_status, parse_id};
+use crate::value_parsers::{TimeRangeArgs, batch_status_parser, parse_id};
 
 #[derive(Subcommand)]
 pub(crate) enum BatchesCommand {
@@ -42,8 +45,9 @@ impl BatchesCommand {
 
 #[derive(Args)]
 pub(crate) struct ListBatchesArgs {
-    /// Only batches with this status: tracked (the poller still asks for it), settled (all results are known), or overdue.
-    #[arg(long, value_name = "STATUS", value_parser = parse_batch_status)]
+    /// Only batches with this status: tracked (the poller still asks for it), settled (polled no more: complete, as
+    /// its webhook or Rightfoot's API says), or overdue (incomplete when the API answered past its deadline).
+    #[arg(long, value_name = "STATUS", value_parser = batch_status_parser())]
     state: Option<BatchStatus>,
     /// Only runs of this schedule.
     #[arg(long, value_name = "ID", value_parser = parse_id)]
@@ -146,7 +150,7 @@ fn status_text(batch: &BatchItem, status: BatchStatus, now: UnixMillis) -> Strin
 async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Result<BatchList> {
     let now = target.now();
     let filter = BatchFilter {
-        tracked: args.tracked.resolve(now),
+        tracked: args.tracked.resolve(now)?,
         schedule_id: args.schedule,
         subject: args.subject,
         status: args.state,
@@ -160,7 +164,8 @@ async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Result<BatchLis
         schedule: it.schedule_id.as_ref().map_or("-".to_owned(), |id| args.page.printed_id(id)),
         status: if args.page.is_wide() { it.status.clone() } else { it.short_status(now) },
     };
-    let printed = batches.iter().zip(args.page.printed_ids(target, &ids)).map(printed_cells).collect();
+    let printed =
+        batches.iter().zip(args.page.printed_ids(target, ListKind::Batch, &ids)).map(printed_cells).collect();
     Ok(BatchList { batches, page: PageInfo::new(&page, &args.page), printed })
 }
 
@@ -178,7 +183,7 @@ impl Render for BatchList {
             ]
         });
         let headers = ["BATCH", "STATE", "EXPECTED", "POLLS", "SUBJECT", "SCHEDULE", "STATUS"];
-        render_table(headers, rows.collect(), "no such batch") + &self.page.to_text()
+        render_table(headers, rows.collect(), "no batch matches") + &self.page.to_text()
     }
 }
 
@@ -196,6 +201,8 @@ pub(crate) struct TrackBatchArgs {
     /// Subject of the URL that it was submitted with; webhooks by another URL are quarantined.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<Subject>,
+    #[command(flatten)]
+    audit: AuditArgs,
     #[command(flatten)]
     confirm: ConfirmArgs,
 }
@@ -215,8 +222,11 @@ async fn track(target: &Target, args: TrackBatchArgs) -> anyhow::Result<TrackBat
     if args.expected == 0 || u64::try_from(failed.len()).is_ok_and(|failed| failed > args.expected) {
         bail!("--expected must be at least 1 and at least the number of --failed");
     }
+    let operator = args.audit.operator();
     let plan = format!(
-        "Track batch {batch_id}: {}, {} of them excluded; first poll in {} min",
+        "Track batch {batch_id}, by {}, because: {}\n  {}, {} of them excluded; first poll in {} min",
+        operator.name,
+        operator.reason,
         pluralize(args.expected, "authorizer", "authorizers"),
         failed.len(),
         timing.first.as_secs() / 60
@@ -236,7 +246,8 @@ async fn track(target: &Target, args: TrackBatchArgs) -> anyhow::Result<TrackBat
         deadline: now.plus(timing.deadline),
         polls: 0,
     };
-    let outcome = stores.submissions.track(Created::Batch(&tracked), now.plus(timing.first), now).await;
+    let entry = operator.audit_entry(OperatorAction::Track, now);
+    let outcome = stores.submissions.track_audited(&tracked, now.plus(timing.first), &entry).await;
     match outcome.with_resource(&table)? {
         TrackOutcome::Started => Ok(TrackBatchReport { batch_id, status: "tracked" }),
         TrackOutcome::AlreadyTracked => Ok(TrackBatchReport { batch_id, status: "already_tracked" }),

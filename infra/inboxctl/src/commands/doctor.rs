@@ -3,6 +3,7 @@
 mod backlog;
 pub(crate) mod check_result;
 mod function_code;
+mod overdue;
 mod parameters;
 mod polls;
 mod resource_settings;
@@ -58,6 +59,7 @@ pub(crate) async fn run_checks(
     checks.extend(secrets::checks(target).await);
     checks.extend(backlog::checks(target, has_worker, may_scan).await?);
     checks.push(polls::check(target).await?);
+    checks.push(overdue::check(target).await?);
     checks.push(tracking::check(target).await?);
     Ok(checks)
 }

@@ -70,7 +70,9 @@ pub(crate) fn display_name(due_key: &DueKey) -> String {
 impl Render for DueReport {
     fn to_text(&self, now: UnixMillis) -> String {
         let title = |queue: &str| match queue {
-            "outbox" => "For the relay: recorded, not known to be on the queue",
+            "outbox" => {
+                "For the relay: events to send to the queue, new or again (replayed, or requeued, for example to wait for Rightfoot)"
+            }
             "poll" => "For the poller: batches, schedules and submissions that are not settled",
             _ => "For an operator: in quarantine since",
         };

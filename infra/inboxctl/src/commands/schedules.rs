@@ -67,7 +67,7 @@ async fn schedule_to_change(
     table: &ResourceRef,
     id: &Id,
 ) -> anyhow::Result<ScheduleItem> {
-    let listed = short_id::find_on_last_list(target, id.as_str())?;
+    let listed = short_id::find_on_last_list(target, ListKind::Schedule, id.as_str())?;
     let tracked = stores.tracking.tracked_schedule(id).await.with_resource(table)?;
     match (listed, tracked) {
         // An id that equals a short id must not take its place.

@@ -76,12 +76,30 @@ pub(crate) async fn show_submission(target: &Target, args: TimelineArgs) -> anyh
     Ok(TimelineReport { timelines })
 }
 
-/// Loads the timelines of the items among the newest ones whose ids begin with `prefix`.
+/// Loads the timelines of the items among the newest ones whose ids begin with `prefix`. Events of a batch whose id begins so
+/// stand in the timeline of the batch.
 async fn find_by_prefix(target: &Target, prefix: &str) -> anyhow::Result<Vec<TimelineOutput>> {
     let (stores, table) = (target.stores()?, target.inbox_table()?);
+    let mut batches = short_id::find_all(&stores, &table, ListKind::Batch, prefix).await?;
+    let mut events = Vec::new();
+    for id in short_id::find_all(&stores, &table, ListKind::Event, prefix).await? {
+        let key = EventKey::from_event_id(&id);
+        let batch = key.as_ref().and_then(EventKey::batch_id).map(|batch| batch.as_str().to_owned());
+        match batch.filter(|batch| batch.starts_with(prefix)) {
+            Some(batch) => batches.push(batch),
+            None => events.push(id),
+        }
+    }
+    let schedules = short_id::find_all(&stores, &table, ListKind::Schedule, prefix).await?;
+    let submissions = short_id::find_all(&stores, &table, ListKind::Submission, prefix).await?;
     let mut timelines = Vec::new();
-    for kind in [ListKind::Event, ListKind::Batch, ListKind::Schedule, ListKind::Submission] {
-        let Some(id) = short_id::find(&stores, &table, kind, prefix).await? else { continue };
+    for (kind, ids) in [
+        (ListKind::Event, events),
+        (ListKind::Batch, batches),
+        (ListKind::Schedule, schedules),
+        (ListKind::Submission, submissions),
+    ] {
+        let Some(id) = short_id::only_match(ids, prefix)? else { continue };
         let (title, pk) = match (kind, Id::new(id.clone())) {
             (ListKind::Batch, Some(batch)) => (format!("batch {id}"), batch_pk(&batch)),
             (ListKind::Schedule, Some(schedule)) => (format!("schedule {id}"), schedule_pk(&schedule)),
@@ -100,10 +118,6 @@ async fn find_by_prefix(target: &Target, prefix: &str) -> anyhow::Result<Vec<Tim
             | ListKind::Quarantine
             | ListKind::Audit => timeline,
         }));
-    }
-    // A batch's own timeline shows its completion, too.
-    if timelines.len() > 1 {
-        timelines.retain(|timeline| timeline.batch.is_some() || timeline.events.is_empty());
     }
     Ok(timelines)
 }

@@ -26,6 +26,10 @@ impl PollProblemOutput {
             polls: problem.consecutive_polls(polls),
         })
     }
+
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
 }
 
 /// Meaning, reason and start of a problem, for an item that was polled `polls` times.
@@ -70,7 +74,7 @@ fn meaning(reason: &str) -> &'static str {
 pub(crate) fn advice(reason: &str) -> &'static str {
     match reason {
         "stopped" => {
-            "look at the schedule at Rightfoot; if you ended it on purpose, delete its item (infra/OPERATIONS.md, \"Monitoring\")"
+            "look at the schedule at Rightfoot; if you ended it on purpose, `inboxctl schedules untrack SCHEDULE --by NAME --why '…'`"
         }
         "run_not_found" => "ask Rightfoot for the run; track the schedule with other probes",
         "unauthorized" | "key_unavailable" => "put a good key into the secret of Rightfoot's API",

@@ -173,7 +173,9 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
     let codec = "environment variable FYNAPSE_KEY_CODEC is not valid: \"base32\": unknown key codec; use utf8, base64 or hex";
     let sent = harness.run_with_env("--stack ours send fynapse", &env).await;
     assert!(sent.exit_code == 1 && sent.stderr.ends_with(&format!("{codec}\n")), "{}", sent.transcript());
-    let tracked = harness.run_with_env("--stack ours batches track b-1 --expected 1 --yes", &env).await;
+    let tracked = harness
+        .run_with_env("--stack ours batches track b-1 --expected 1 --by ada --why drill --yes", &env)
+        .await;
     assert!(
         tracked.exit_code == 1 && tracked.stderr.contains("POLL_FIRST_SECS is not valid"),
         "{}",
@@ -218,7 +220,10 @@ async fn a_stack_names_everything_by_its_outputs() {
         "{}",
         minted.transcript()
     );
-    assert_eq!(run(&whole, "--stack ours batches track b-9 --expected 1 --yes").await.exit_code, 0);
+    assert_eq!(
+        run(&whole, "--stack ours batches track b-9 --expected 1 --by ada --why drill --yes").await.exit_code,
+        0
+    );
 
     // `--stack` overrides exported names; INBOXCTL_STACK does not.
     let exported = async |words: &str, stack: &str| {

@@ -45,7 +45,7 @@ async fn a_clock_that_is_wrong_changes_nothing() {
             "events replay fynapse/event/e-1 --by ada --why x --yes",
             "quarantine replay --reason unreadable --by ada --why x --yes",
             "quarantine discard --subject demo --by ada --why x --yes",
-            "batches track b-2 --expected 1 --yes",
+            "batches track b-2 --expected 1 --by ada --why drill --yes",
             "dead-letters redrive --by ada --why x --yes",
             "submissions conclude s-1 --none --by ada --why x --yes",
         ] {

@@ -129,7 +129,7 @@ async fn the_console_tells_a_timeline_in_the_words_of_the_command() {
     world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
     world.run_worker().await;
     world.deliver_rightfoot(alert_body("b-2", "u-2")).await;
-    harness.run("batches track b-2 --expected 3 --subject other --yes").await;
+    harness.run("batches track b-2 --expected 3 --subject other --by ada --why drill --yes").await;
     world.run_worker().await;
     let console = RunningConsole::start(&harness, "").await;
     for (id, path) in [

@@ -68,9 +68,10 @@ async fn stuck_items_are_reported_with_advice() {
     snapshot!(output.transcript());
     let advised_commands: Vec<_> =
         output.stdout.split("`inboxctl ").skip(1).map(|rest| rest.split('`').next().unwrap()).collect();
-    assert_eq!(advised_commands.len(), 7, "{advised_commands:?}");
+    assert_eq!(advised_commands.len(), 8, "{advised_commands:?}");
     for words in advised_commands {
-        let ran = harness.run(&words.replace("REASON", "stale")).await;
+        let item = format!("fynapse/{}", "0".repeat(64));
+        let ran = harness.run(&words.replace("REASON", "stale").replace("ITEM", &item)).await;
         assert_ne!(ran.exit_code, 2, "{}", ran.transcript());
     }
 }

@@ -81,6 +81,31 @@ async fn p9_a_missed_deadline_is_reported_although_the_batch_is_polled_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p9_overdue_batches_are_counted_for_a_week_although_nobody_polls_them() {
+    let harness = CliHarness::with_system_clock().await;
+    let now = harness.world.now().0;
+    let none = "no batch became overdue in the last 7 days".to_owned();
+    assert_eq!(doctor_check(&harness, "overdue batches").await, ("ok".to_owned(), none, 0));
+    for (batch_id, overdue_mins_ago) in [("b-1", 90), ("b-2", 180), ("b-3", 8 * 24 * 60)] {
+        let mut overdue = batch(batch_id, now, -overdue_mins_ago, None);
+        overdue.remove("due");
+        overdue.remove("due_at");
+        let overdue_at = now - overdue_mins_ago * 60_000;
+        overdue.insert("overdue_at".to_owned(), AttributeValue::N(overdue_at.to_string()));
+        harness.world.put_item(overdue).await;
+    }
+    let (status, found, code) = doctor_check(&harness, "overdue batches").await;
+    assert_eq!((status.as_str(), code), ("warn", 0), "{found}");
+    assert!(
+        found.starts_with("overdue in the last 7 days: 2 batches; the oldest is b-2, overdue since "),
+        "{found}"
+    );
+    assert!(found.ends_with(" (3 h ago)"), "{found}");
+    let advice = "`inboxctl batches list --state overdue` shows them: ask Rightfoot. ";
+    assert!(harness.run("doctor").await.stdout.contains(advice));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_poll_that_came_to_nothing_warns_and_fails_once_it_lasts_or_is_ours_to_mend() {
     for (reason, since_mins, verdict, code) in [
         ("unavailable", 5, "warn", 0),
@@ -112,6 +137,8 @@ async fn a_stopped_schedule_is_reported_although_it_is_polled_next() {
     let stopped = "it has stopped: Rightfoot names no next run, or one that did not happen (stopped), since ";
     assert!(found.starts_with(&format!("schedule s-1: {stopped}")), "{found}");
     assert!(found.ends_with("; and 1 problem more"), "{found}");
+    let advice = "if you ended it on purpose, `inboxctl schedules untrack SCHEDULE --by NAME --why '…'`";
+    assert!(harness.run("doctor").await.stdout.contains(advice));
     let timeline = harness.run("timeline s-1").await.stdout;
     assert!(timeline.contains("  schedule s-1: polled next ") && timeline.contains(stopped), "{timeline}");
 }
@@ -259,6 +286,27 @@ async fn a_requeued_event_shows_its_reason_and_next_attempt() {
     record.insert("requeues".to_owned(), AttributeValue::N("1".to_owned()));
     world.put_item(record).await;
     assert!(status_line().await.contains("requeued by the worker, 1 time so far, last because of not_ready"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_waits_fits_a_narrow_terminal() {
+    let harness = CliHarness::with_system_clock().await;
+    let (batch_id, alert) = ("5d3c6bbb-fc1a-46a4-93da-1ce4a54b0d83", "7b6ff2ac-4779-4893-b5a8-d2c726d366bd");
+    harness.world.deliver_rightfoot(tests::alert_body(batch_id, alert)).await;
+    let mut record = harness.world.event_record(&format!("rightfoot/batch/{batch_id}/alert/{alert}")).await;
+    let due_at = number(&record, "sent_at").unwrap() + 60_000;
+    record.remove("sent_at");
+    record.extend([
+        ("requeues".to_owned(), AttributeValue::N("5".to_owned())),
+        ("retry_reason".to_owned(), AttributeValue::S("not_ready".to_owned())),
+        ("due".to_owned(), AttributeValue::S("outbox#00".to_owned())),
+        ("due_at".to_owned(), AttributeValue::N(due_at.to_string())),
+    ]);
+    harness.world.put_item(record).await;
+    let listed = harness.run("events list").await.stdout;
+    let row = listed.lines().nth(1).unwrap();
+    assert!(row.starts_with("7b6ff2ac  BALANCE_THRESHOLD_ALERT  waiting (not_ready)  webhook  "), "{listed}");
+    assert_eq!(listed.lines().map(str::len).max(), Some(80), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,6 +61,12 @@ async fn events_are_listed_by_state_type_provider_and_time() {
         assert_eq!(ids, expected, "{words}");
     }
     snapshot!(harness.run("events list --state quarantined").await.transcript());
+    let reversed = harness.run("events list --since 2d --until 3d").await;
+    assert!(
+        reversed.exit_code == 1 && reversed.stderr.starts_with("error: --until ("),
+        "{}",
+        reversed.stderr
+    );
     snapshot!(harness.run("--json events list --state done").await.transcript());
 }
 
@@ -120,9 +126,11 @@ async fn a_short_id_is_taken_where_it_cannot_mean_another_item() {
     snapshot!(harness.run(&format!("{replay} --yes")).await.transcript());
     let listed = harness.run("events list").await.stdout;
     assert!(listed.contains("\na3efc743-f  ") && listed.contains("\na3efc743-a  "), "{listed}");
+    // A list of another kind does not take its place.
+    assert_eq!(harness.run("quarantine list").await.exit_code, 0);
     // Without --yes the plan is an error, and names the whole id.
     let plan = harness.run(replay).await.stderr;
-    assert!(plan.contains(&format!("fynapse/event/{one}  (done)")), "{plan}");
+    assert!(plan.contains(&format!("fynapse/event/{one}  (done; becomes replay 1)")), "{plan}");
     assert_eq!(harness.run(&format!("{replay} --yes")).await.exit_code, 0);
     let elsewhere = [("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("XDG_STATE_HOME", "/dev/null")];
     let refused = harness.run_with_env(&format!("{replay} --yes"), &elsewhere).await;
@@ -169,7 +177,9 @@ async fn due_lists_every_due_queue_with_its_times() {
     let harness = harness_with_events().await;
     snapshot!(
         harness
-            .run("batches track b-2 --expected 3 --failed user-9 --subject nightly --yes")
+            .run(
+                "batches track b-2 --expected 3 --failed user-9 --subject nightly --by ada --why drill --yes"
+            )
             .await
             .transcript()
     );
@@ -188,15 +198,21 @@ async fn due_lists_every_due_queue_with_its_times() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_tracked_once_and_listed() {
     let harness = CliHarness::new().await;
-    let track = "batches track b-1 --expected 2 --subject nightly";
+    let track = "batches track b-1 --expected 2 --subject nightly --by ada --why drill";
     snapshot!(harness.run(track).await.transcript());
     assert!(harness.world.items().await.is_empty());
     assert_eq!(harness.run(&format!("{track} --yes")).await.stdout, "b-1: tracked\n");
     assert_eq!(harness.run(&format!("--json {track} --yes")).await.json()["status"], "already_tracked");
-    snapshot!(harness.run("batches track b-1 --expected 3 --yes").await.transcript());
-    snapshot!(harness.run("batches track b-3 --expected 0 --yes").await.transcript());
+    snapshot!(harness.run("batches track b-1 --expected 3 --by ada --why drill --yes").await.transcript());
+    snapshot!(harness.run("batches track b-3 --expected 0 --by ada --why drill --yes").await.transcript());
+    let audit = harness.run("--json audit --action track").await.json();
+    let entry = &audit["entries"][0];
+    assert_eq!(
+        (&entry["subject"], &entry["by"], &entry["why"], audit["entries"].as_array().unwrap().len()),
+        (&"batch b-1".into(), &"ada".into(), &"drill".into(), 1)
+    );
     snapshot!(harness.run("batches list").await.transcript());
     assert_eq!(harness.run("--json batches list --state tracked").await.json()["batches"][0]["expected"], 2);
-    assert_eq!(harness.run("batches list --state overdue").await.stdout, "no such batch\n");
-    assert_eq!(harness.run("batches list --schedule s-1").await.stdout, "no such batch\n");
+    assert_eq!(harness.run("batches list --state overdue").await.stdout, "no batch matches\n");
+    assert_eq!(harness.run("batches list --schedule s-1").await.stdout, "no batch matches\n");
 }

@@ -25,6 +25,13 @@ async fn p3_a_done_event_is_replayed_by_name_and_for_a_reason() {
         None,
         "there is no terminal to ask on"
     );
+    let refused = harness.run(&format!("events replay fynapse/event/e-1 {WHO}")).await;
+    assert!(refused.stdout.contains("  is sent, not done: "), "{}", refused.transcript());
+    assert_eq!(
+        (refused.exit_code, refused.stderr.as_str()),
+        (1, ""),
+        "nobody is asked about what is refused"
+    );
     let words = format!("events replay {COMPLETED} fynapse/event/e-1 fynapse/event/none {WHO} --yes");
     snapshot!(harness.run(&words).await.transcript());
     assert_eq!(number(&harness.world.event_record(COMPLETED).await, "replay"), Some(1));

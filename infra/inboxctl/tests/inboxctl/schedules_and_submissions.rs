@@ -39,7 +39,7 @@ async fn schedules_are_listed_and_shown() {
         (&listed["schedules"][0]["schedule_id"], listed["schedules"].as_array().unwrap().len()),
         (&"s-2".into(), 1)
     );
-    assert_eq!(harness.run("schedules list --state ended").await.stdout, "no such schedule\n");
+    assert_eq!(harness.run("schedules list --state ended").await.stdout, "no schedule matches\n");
     snapshot!(harness.run("schedules show nobody").await.transcript());
 }
 
@@ -120,7 +120,7 @@ async fn submissions_are_listed_by_state_and_kind_and_shown_with_what_they_creat
     assert_eq!(row(1), ["payroll-1", "batch", "created"]);
     let text = harness.run("submissions list --kind batch").await.stdout;
     assert!(text.contains("payroll-1") && !text.contains("payday-watch"), "{text}");
-    assert_eq!(harness.run("submissions list --state unknown").await.stdout, "no such submission\n");
+    assert_eq!(harness.run("submissions list --state unknown").await.stdout, "no submission matches\n");
     let shown = harness.run("submissions show payroll").await.stdout;
     assert!(shown.starts_with("submission payroll-1\n") && shown.contains("batch "), "{shown}");
     assert_eq!(harness.run("submissions show nobody").await.exit_code, 1);

@@ -7,7 +7,14 @@ async fn completions_and_manual_need_no_aws_and_know_every_command() {
     let harness = CliHarness::new().await;
     let nowhere = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
     for (words, marks) in [
-        ("completions bash", ["complete -F _inboxctl", "dead-letters", "--why"]),
+        (
+            "completions bash",
+            [
+                "complete -F _inboxctl",
+                "compgen -W \"recorded sent claimed",
+                "compgen -W \"unreadable unknown_type",
+            ],
+        ),
         ("completions zsh", ["#compdef inboxctl", "dead-letters", "--why"]),
         ("completions fish", ["complete -c inboxctl", "dead-letters", "-l why"]),
         ("man", [".TH inboxctl 1", "inboxctl\\-dead\\-letters", "Table in which the worker stores balances"]),

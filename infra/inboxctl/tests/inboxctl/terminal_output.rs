@@ -58,6 +58,7 @@ async fn control_characters_from_senders_are_escaped() {
     world.invoke_webhook(tests::gateway_event("/webhooks/fynapse", headers, b"{", None)).await;
     let body = format!(r#"{{"event_id":"e-1","event_type":"t{tricks}","data":{{}}}}"#);
     world.deliver_fynapse(&body).await;
+    world.mark_done("fynapse/event/e-1").await;
     let item = format!("fynapse/{}", inbox_core::event::payload_hash(b"{"));
     for (words, is_header) in [
         (format!("quarantine show {item}"), true),

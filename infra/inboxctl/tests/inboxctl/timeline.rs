@@ -105,3 +105,22 @@ async fn an_event_a_schedule_and_a_submission_have_their_own_timelines() {
     snapshot!(harness.run("timeline nobody").await.transcript());
     snapshot!(harness.run("timeline fynapse/event/nobody").await.transcript());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_found_by_the_beginning_of_its_id_and_shown_once() {
+    let harness = CliHarness::new().await;
+    harness.world.deliver_rightfoot(alert_body("48aa-b-1", "u-2")).await;
+    let shown = harness.run("--json events show 48a").await.json();
+    assert_eq!(shown["event"], "rightfoot/batch/48aa-b-1/alert/u-2");
+    harness.world.deliver_rightfoot(completion_body("48aa-b-1", "u-1")).await;
+    let track = "batches track 48aa-b-1 --expected 1 --by ada --why drill --yes";
+    for is_tracked in [false, true] {
+        let timelines = harness.run("--json timeline 48a").await.json()["timelines"].clone();
+        let timelines = timelines.as_array().unwrap();
+        let titles: Vec<_> = timelines.iter().map(|it| it["title"].as_str().unwrap()).collect();
+        assert_eq!(titles, ["batch 48aa-b-1"]);
+        assert_eq!(timelines[0]["events"].as_array().unwrap().len(), 2);
+        assert_eq!(timelines[0]["batch"].is_object(), is_tracked);
+        assert_eq!(harness.run(track).await.exit_code, 0);
+    }
+}

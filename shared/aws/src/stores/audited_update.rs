@@ -1,5 +1,7 @@
 //! Updates by operators: each leaves an audit entry, or is not applied.
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
+
 use inbox_core::audit::{AuditEntry, AuditSubject};
 use inbox_core::expiry::audit_expiry;
 
@@ -22,17 +24,28 @@ impl Table {
         by: &AuditEntry,
         is_own: impl FnOnce(&Item) -> bool,
     ) -> Result<WriteOutcome, AwsError> {
-        let audit = AuditItem { subject: subject.to_string(), entry: by.clone() };
-        let audit_item = audit.to_item(audit_expiry(by.at, self.retention_days));
         let key = update.key().clone();
         let writes = vec![
             self.transact_update(update.append(Attribute::AuditEntries, by))?,
-            self.transact_put(audit_item, &Attribute::Pk.is_missing())?,
+            self.audit_write(subject, by)?,
         ];
         if self.transact(writes).await? == WriteOutcome::Applied {
             return Ok(WriteOutcome::Applied);
         }
         let existing = self.get(&key).await?;
         Ok(if existing.as_ref().is_some_and(is_own) { WriteOutcome::Applied } else { WriteOutcome::Conflict })
+    }
+
+    /// The write of an audit entry as an item of its own.
+    pub(super) fn audit_write(
+        &self,
+        subject: &AuditSubject,
+        by: &AuditEntry,
+    ) -> Result<TransactWriteItem, AwsError> {
+        let audit = AuditItem { subject: subject.to_string(), entry: by.clone() };
+        self.transact_put(
+            audit.to_item(audit_expiry(by.at, self.retention_days)),
+            &Attribute::Pk.is_missing(),
+        )
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use inbox_aws::AwsError;
-use inbox_aws::items::EventRecord;
+use inbox_aws::items::{EventRecord, QuarantinedItem};
 use inbox_aws::stores::{DueKey, EventFilter, PageStart, Stores, TimeRange};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
@@ -16,7 +16,8 @@ use inbox_core::time::UnixMillis;
 use super::check_result::CheckResult;
 use crate::aws_error::ResourceRef;
 use crate::commands::due::display_name;
-use crate::output::{Timestamp, pluralize};
+use crate::output::{Timestamp, format_duration, pluralize};
+use crate::short_id;
 use crate::target::Target;
 
 /// Name of the check for lost messages; skipped without a worker.
@@ -195,11 +196,14 @@ impl BacklogChecks<'_> {
             Some(delivery) => CheckResult::warn(
                 CHECK,
                 format!(
-                    "authentic deliveries are quarantined as too old: {} since {}",
-                    delivery.id,
-                    Timestamp(delivery.first_received_at).with_age(self.now)
+                    "authentic deliveries are quarantined as too old: {}, received {}, {}",
+                    short_id::shorten(&[delivery.id.to_string()]).concat(),
+                    Timestamp(delivery.first_received_at).with_age(self.now),
+                    signature_age(delivery)
                 ),
-                "raise the parameter FynapseToleranceSecs, and replay them: `inboxctl quarantine replay --reason stale --by NAME --why '…'`",
+                "a late retry by Fynapse is minutes old: then raise the parameter FynapseToleranceSecs, and replay it \
+                 (`inboxctl quarantine replay ITEM --by NAME --why '…'`). If the signature is hours old, somebody may be replaying a \
+                 captured delivery: ask Fynapse first. `inboxctl quarantine list --reason stale` shows all",
             ),
             None => CheckResult::ok(CHECK, "no authentic delivery is quarantined as stale"),
         })
@@ -235,6 +239,20 @@ impl BacklogChecks<'_> {
         }
         Ok(CheckResult::ok(CHECK, "no submission has an unknown outcome"))
     }
+}
+
+/// Age of the signature at the receipt of a delivery.
+fn signature_age(delivery: &QuarantinedItem) -> String {
+    let Some(signed_at) = delivery.signed_at else {
+        return "the time of its signature is not known".to_owned();
+    };
+    let (signed_at, received_at) =
+        (UnixMillis(signed_at.0.saturating_mul(1_000)), delivery.first_received_at);
+    if signed_at > received_at {
+        let ahead = format_duration(signed_at.since(received_at));
+        return format!("with a signature of a time {ahead} later");
+    }
+    format!("with a signature {} old", format_duration(received_at.since(signed_at)))
 }
 
 fn none_late_text(due: &[DueKey]) -> String {

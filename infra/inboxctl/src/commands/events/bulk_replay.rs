@@ -12,6 +12,7 @@ use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
 use super::list::EventFilterArgs;
+use super::replay::REPUBLISHED;
 use crate::aws_error::{ResourceRef, WithResource, explain};
 use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, Timestamp, pluralize, render_table};
@@ -83,7 +84,7 @@ pub(super) async fn replay(
     let (stores, table, now) = (target.stores()?, target.inbox_table()?, target.now());
     let limit = usize::from(args.limit).min(BULK_REPLAY_MAX);
     // New events do not come into the range while it is read.
-    let mut filter = args.filter.resolve(Vec::new(), now);
+    let mut filter = args.filter.resolve(Vec::new(), now)?;
     filter.received.until = Some(filter.received.until.unwrap_or(now));
     let bulk_id = args.resume.unwrap_or_else(new_bulk_id);
     let planned = stores.operator.plan_bulk_replay(&bulk_id, &filter, limit, now).await;
@@ -103,8 +104,7 @@ pub(super) async fn replay(
         return Ok(report);
     }
     let question = format!(
-        "Replay {} as one bulk replay, by {}, because: {}\n{}Their effects happen again, as replay {}. \
-         An authorizer's alert is published once, however many of them name it.",
+        "Replay {} as one bulk replay, by {}, because: {}\n{}All become replay {}. {REPUBLISHED} An authorizer's alert is published once, however many of them name it.",
         pluralize(plan.events.len() as u64, "event", "events"),
         operator.name,
         operator.reason,

@@ -34,7 +34,8 @@ pub(crate) fn parse_event_ref(id: &str) -> Result<EventRef, String> {
 }
 
 /// Resolves the event that a command means which only looks: a full id, the bare id of a Fynapse event or of a batch with only
-/// one event, or the beginning of one among the newest events.
+/// one event, or the beginning of one, or of its batch, among the newest
+/// events.
 pub(crate) async fn find_key(
     stores: &Stores,
     table: &ResourceRef,
@@ -73,7 +74,7 @@ pub(crate) async fn key_to_change(
         EventRef::Key(key) => return Ok(key.clone()),
         EventRef::BareId(id) => id,
     };
-    let listed = short_id::find_on_last_list(target, id.as_str())?;
+    let listed = short_id::find_on_last_list(target, ListKind::Event, id.as_str())?;
     let by_whole_id = by_bare_id(stores, table, id).await?;
     let Some(listed) = listed else {
         return by_whole_id.ok_or_else(|| short_id::not_on_last_list(id.as_str()));

@@ -5,6 +5,7 @@ use inbox_aws::items::EventRecord;
 use inbox_aws::stores::EventFilter;
 use inbox_core::delivery::Provider;
 use inbox_core::lifecycle::EventState;
+use inbox_core::list_kind::ListKind;
 use inbox_core::origin::Origin;
 use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
@@ -15,12 +16,12 @@ use crate::aws_error::WithResource;
 use crate::output::{Render, Timestamp, render_table};
 use crate::paging::{PageArgs, PageInfo};
 use crate::target::Target;
-use crate::value_parsers::{TimeRangeArgs, parse_origin, parse_provider, parse_state};
+use crate::value_parsers::{TimeRangeArgs, origin_parser, provider_parser, state_parser};
 
 #[derive(Args)]
 pub(crate) struct ListEventsArgs {
     /// Only events in this state; repeat for several.
-    #[arg(long, value_name = "STATE", value_parser = parse_state)]
+    #[arg(long, value_name = "STATE", value_parser = state_parser())]
     state: Vec<EventState>,
     #[command(flatten)]
     filter: EventFilterArgs,
@@ -35,10 +36,10 @@ pub(crate) struct EventFilterArgs {
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
     /// Only events of this provider.
-    #[arg(long, value_parser = parse_provider)]
+    #[arg(long, value_parser = provider_parser())]
     provider: Option<Provider>,
-    /// Only events that came this way: webhook, poll or replay.
-    #[arg(long, value_parser = parse_origin)]
+    /// Only events that came this way.
+    #[arg(long, value_parser = origin_parser())]
     origin: Option<Origin>,
     /// Only events that came by the URL of this subject.
     #[arg(long, value_name = "SUBJECT")]
@@ -51,16 +52,16 @@ pub(crate) struct EventFilterArgs {
 }
 
 impl EventFilterArgs {
-    pub(crate) fn resolve(self, states: Vec<EventState>, now: UnixMillis) -> EventFilter {
-        EventFilter {
-            received: self.received.resolve(now),
+    pub(crate) fn resolve(self, states: Vec<EventState>, now: UnixMillis) -> anyhow::Result<EventFilter> {
+        Ok(EventFilter {
+            received: self.received.resolve(now)?,
             provider: self.provider,
             event_type: self.event_type,
             origin: self.origin,
             subject: self.subject,
             idempotency_key: self.idempotency_key,
             states: states.into_iter().collect(),
-        }
+        })
     }
 }
 
@@ -91,12 +92,12 @@ struct EventRow {
 }
 
 pub(crate) async fn list(target: &Target, args: ListEventsArgs) -> anyhow::Result<EventList> {
-    let (now, filter) = (target.now(), args.filter.resolve(args.state, target.now()));
+    let (now, filter) = (target.now(), args.filter.resolve(args.state, target.now())?);
     let listed =
         target.stores()?.operator.list_events(&filter, &args.page.start(), args.page.limit(), now).await;
     let page = listed.with_resource(&target.inbox_table()?)?;
     let ids: Vec<_> = page.items.iter().map(|event| event.key.event_id()).collect();
-    let printed_ids = args.page.printed_ids(target, &ids);
+    let printed_ids = args.page.printed_ids(target, ListKind::Event, &ids);
     let row = |(event, printed_id): (&EventRecord, String)| EventRow {
         event: event.key.event_id(),
         event_type: event.event_type.clone(),
@@ -130,6 +131,6 @@ impl Render for EventList {
             ]
         });
         let headers = ["EVENT", "TYPE", "STATE", "ORIGIN", "RECEIVED"];
-        render_table(headers, rows.collect(), "no such event") + &self.page.to_text()
+        render_table(headers, rows.collect(), "no event matches") + &self.page.to_text()
     }
 }

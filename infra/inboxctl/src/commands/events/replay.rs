@@ -1,7 +1,7 @@
 //! `inboxctl events replay`.
 
 use clap::Args;
-use inbox_aws::stores::{ReplayOutcome, Stores};
+use inbox_aws::stores::{OperatorStore, ReplayOutcome, Stores};
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
@@ -16,12 +16,16 @@ use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, Rendered, Timestamp, render_table};
 use crate::target::Target;
 
+/// What consumers see of a replay.
+pub(super) const REPUBLISHED: &str = "Each is published again, with the same id and the number of its replay. Consumers that \
+     have processed the id ignore it, unless they look at the number, too.";
+
 #[derive(Args)]
 #[command(override_usage = "inboxctl events replay [OPTIONS] --by <NAME> --why <TEXT> <EVENTS>...
        inboxctl events replay [OPTIONS] --by <NAME> --why <TEXT> --since <TIME> [--until <TIME>]
        inboxctl events replay [OPTIONS] --since <TIME> [--until <TIME>] --dry-run")]
 pub(crate) struct ReplayEventsArgs {
-    /// The events' ids, the bare ids of Fynapse events or of batches, or short ids of the last printed list.
+    /// The events' ids, the bare ids of Fynapse events or of batches, or short ids of the last `events list`.
     #[arg(required_unless_present = "since", conflicts_with = "since", value_parser = parse_event_ref)]
     events: Vec<EventRef>,
     #[command(flatten)]
@@ -74,29 +78,28 @@ async fn replay(
     operator: Operator,
 ) -> anyhow::Result<EventReplayReport> {
     let (stores, table) = (target.stores()?, target.inbox_table()?);
-    let mut plan = format!(
-        "Send{} again, by {}, because: {}\n",
-        if args.lost { " what was lost" } else { "" },
-        operator.name,
-        operator.reason
-    );
     let mut keys = Vec::new();
     for event in &args.events {
         keys.push(key_to_change(target, &stores, &table, event).await?);
     }
-    for key in &keys {
-        plan += &format!("  {key}  ({})\n", state_text(&stores, &table, key, target.now()).await?);
+    let order: Vec<_> = keys.iter().map(EventKey::event_id).collect();
+    let (mut planned, mut rows, mut replays) = (Vec::new(), String::new(), Vec::new());
+    for key in keys {
+        match planned_change(target, &stores, &table, &key, &args).await? {
+            Ok(change) => {
+                rows += &format!("  {key}  ({change})\n");
+                planned.push(key);
+            }
+            Err(refusal) => replays.push(EventReplay::new(&key, &refusal, args.lost, target.now())),
+        }
     }
-    plan += if args.lost {
-        "The effect of each happens once, also if its message turns up after all."
-    } else {
-        "The effects of those that are done happen again, and carry the number of the replay."
-    };
-    if !is_confirmed(target, &args.confirm, &plan)? {
+    // Nobody is asked about what will not be done.
+    if !planned.is_empty()
+        && !is_confirmed(target, &args.confirm, &plan_text(&args, &operator, &rows, &replays))?
+    {
         return Ok(EventReplayReport { replays: Vec::new(), is_done: false });
     }
-    let mut replays = Vec::new();
-    for key in &keys {
+    for key in &planned {
         let replayed = if args.lost {
             stores
                 .operator
@@ -112,24 +115,61 @@ async fn replay(
                 .replay_done(key, &operator.audit_entry(OperatorAction::Replay, target.now()))
                 .await
         };
-        let (outcome, message) = match replayed {
-            Ok(replayed) => describe_outcome(&replayed, args.lost, target.now()),
+        replays.push(match replayed {
+            Ok(outcome) => EventReplay::new(key, &outcome, args.lost, target.now()),
             // Reported with the others: one failure does not keep the rest from being replayed.
-            Err(fault) => ("failed", explain(&fault, &table)),
-        };
-        replays.push(EventReplay { event: key.event_id(), outcome, message });
+            Err(fault) => {
+                EventReplay { event: key.event_id(), outcome: "failed", message: explain(&fault, &table) }
+            }
+        });
     }
+    replays.sort_by_key(|it| order.iter().position(|id| *id == it.event));
     Ok(EventReplayReport { replays, is_done: true })
 }
 
-async fn state_text(
+/// Reads an event, and describes its state and what it becomes; or the outcome, if nothing will be done.
+async fn planned_change(
+    target: &Target,
     stores: &Stores,
     table: &ResourceRef,
     key: &EventKey,
-    now: UnixMillis,
-) -> anyhow::Result<&'static str> {
-    let event = stores.operator.event(key).await.with_resource(table)?;
-    Ok(event.map_or("not recorded", |event| event.lifecycle.state(now).as_str()))
+    args: &ReplayEventsArgs,
+) -> anyhow::Result<Result<String, ReplayOutcome>> {
+    let now = target.now();
+    let Some(event) = stores.operator.event(key).await.with_resource(table)? else {
+        return Ok(Err(ReplayOutcome::NotFound));
+    };
+    let refusal = if args.lost {
+        OperatorStore::refusal_to_replay_lost(&event, args.purged, now)
+    } else {
+        OperatorStore::refusal_to_replay_done(&event, now)
+    };
+    Ok(match refusal {
+        Some(refusal) => Err(refusal),
+        None if args.lost => Ok(event.lifecycle.state(now).as_str().to_owned()),
+        None => Ok(format!("done; becomes replay {}", event.replay + 1)),
+    })
+}
+
+/// Describes what will be done, a line for each event.
+fn plan_text(args: &ReplayEventsArgs, operator: &Operator, rows: &str, refused: &[EventReplay]) -> String {
+    let what = if args.lost { " what was lost" } else { "" };
+    let mut plan = format!("Send{what} again, by {}, because: {}\n{rows}", operator.name, operator.reason);
+    for EventReplay { event, message, .. } in refused {
+        plan += &format!("  left out: {event}: {message}\n");
+    }
+    plan + if args.lost {
+        "The effect of each happens once, also if its message turns up after all."
+    } else {
+        REPUBLISHED
+    }
+}
+
+impl EventReplay {
+    fn new(key: &EventKey, outcome: &ReplayOutcome, as_lost: bool, now: UnixMillis) -> Self {
+        let (outcome, message) = describe_outcome(outcome, as_lost, now);
+        Self { event: key.event_id(), outcome, message }
+    }
 }
 
 /// Explains why an event in this state was not sent again, with what to do.

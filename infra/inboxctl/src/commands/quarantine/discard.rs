@@ -22,21 +22,21 @@ use crate::aws_error::{ResourceRef, WithResource, explain};
 use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, render_table};
 use crate::target::Target;
-use crate::value_parsers::{QuarantineRef, parse_quarantine_ref, parse_reason};
+use crate::value_parsers::{QuarantineRef, parse_quarantine_ref, reason_parser};
 
 /// Largest number of open items beyond the limit that are counted; a flood may leave far more.
 const COUNTED_MAX: usize = 1_000;
 
 #[derive(Args)]
 pub(crate) struct DiscardQuarantinedArgs {
-    /// Items, or short ids of the last printed list.
+    /// Items, or short ids of the last `quarantine list`.
     #[arg(value_parser = parse_quarantine_ref, required_unless_present = "subject", conflicts_with = "subject")]
     items: Vec<QuarantineRef>,
     /// All open items that came by the URL of this subject, oldest first.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<Subject>,
     /// With --subject: only items of this reason.
-    #[arg(long, value_parser = parse_reason, requires = "subject")]
+    #[arg(long, value_parser = reason_parser(), requires = "subject")]
     reason: Option<QuarantineReason>,
     /// With --subject: maximum number of items.
     #[arg(long, default_value = "100", value_name = "N")]
@@ -95,7 +95,7 @@ pub(crate) async fn discard(target: &Target, args: DiscardQuarantinedArgs) -> an
     let rows = if args.confirm.yes {
         String::new()
     } else {
-        preview::render_rows(&stores, &items, target.now()).await
+        preview::render_items(&stores, &items, target.now()).await
     };
     let plan = format!(
         "Discard out of quarantine, by {}, because: {}\n{rows}{}Nothing is deleted. Discarded items are not replayed unless the same \

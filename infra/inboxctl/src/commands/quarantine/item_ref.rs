@@ -32,7 +32,7 @@ pub(super) fn ids_to_change(target: &Target, items: Vec<QuarantineRef>) -> anyho
     let to_id = |item| match item {
         QuarantineRef::Id(id) => Ok(id),
         QuarantineRef::Short(short) => {
-            let whole = short_id::on_last_list(target, &short)?;
+            let whole = short_id::on_last_list(target, ListKind::Quarantine, &short)?;
             QuarantineId::from_name(&whole).with_context(|| format!("{whole} is not an item in quarantine"))
         }
     };

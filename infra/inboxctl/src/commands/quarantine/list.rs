@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use inbox_aws::stores::QuarantineFilter;
 use inbox_core::delivery::Provider;
+use inbox_core::list_kind::ListKind;
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
@@ -13,7 +14,7 @@ use crate::aws_error::WithResource;
 use crate::output::{Render, render_table};
 use crate::paging::{PageArgs, PageInfo};
 use crate::target::Target;
-use crate::value_parsers::{TimeRangeArgs, parse_provider, parse_reason};
+use crate::value_parsers::{TimeRangeArgs, provider_parser, reason_parser};
 
 #[derive(Args)]
 pub(crate) struct ListQuarantineArgs {
@@ -21,10 +22,10 @@ pub(crate) struct ListQuarantineArgs {
     #[arg(long, value_enum, default_value_t = ItemState::Open)]
     state: ItemState,
     /// Only items quarantined for this reason.
-    #[arg(long, value_parser = parse_reason)]
+    #[arg(long, value_parser = reason_parser())]
     reason: Option<QuarantineReason>,
     /// Only items of this provider.
-    #[arg(long, value_parser = parse_provider)]
+    #[arg(long, value_parser = provider_parser())]
     provider: Option<Provider>,
     /// Only items that came by the URL of this subject.
     #[arg(long, value_name = "SUBJECT")]
@@ -70,10 +71,10 @@ pub(crate) async fn list(target: &Target, args: ListQuarantineArgs) -> anyhow::R
     let if_empty = match (args.state, args.reason, args.provider, &args.subject) {
         (ItemState::Open, None, None, None) => "nothing is open",
         (ItemState::Open, Some(_), None, None) => "nothing is open for that reason",
-        _ => "no such item",
+        _ => "no item matches",
     };
     let filter = QuarantineFilter {
-        received: args.received.resolve(now),
+        received: args.received.resolve(now)?,
         provider: args.provider,
         reason: args.reason,
         subject: args.subject,
@@ -96,7 +97,11 @@ pub(crate) async fn list(target: &Target, args: ListQuarantineArgs) -> anyhow::R
         event: it.event.as_ref().map_or("-".to_owned(), |event| args.page.printed_id(event)),
         time: args.page.printed_time(it.first_received_at, now),
     };
-    let printed = items.iter().zip(args.page.printed_ids(target, &ids)).map(printed_cells).collect();
+    let printed = items
+        .iter()
+        .zip(args.page.printed_ids(target, ListKind::Quarantine, &ids))
+        .map(printed_cells)
+        .collect();
     Ok(QuarantineList { items, page: PageInfo::new(&page, &args.page), printed, if_empty })
 }
 

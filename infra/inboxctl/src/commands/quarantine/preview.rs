@@ -1,4 +1,4 @@
-//! Table of quarantine items for the confirmation of a replay or discard.
+//! Quarantine items as they are listed for the confirmation of a replay or discard.
 
 use inbox_aws::AwsError;
 use inbox_aws::items::QuarantinedItem;
@@ -7,7 +7,7 @@ use inbox_core::quarantine::QuarantineId;
 use inbox_core::reparse::{Reparsed, reparse};
 use inbox_core::time::UnixMillis;
 
-use crate::output::{Timestamp, render_table};
+use crate::output::{Timestamp, line, pluralize};
 
 /// A requested item. `delivery` is `None` if it is not in quarantine.
 pub(super) struct RequestedItem {
@@ -31,29 +31,26 @@ impl RequestedItem {
     }
 }
 
-/// Renders the items with reason, age, size and event.
-pub(super) async fn render_rows(stores: &Stores, items: &[RequestedItem], now: UnixMillis) -> String {
-    let mut rows = Vec::new();
+/// Renders the items with reason, age, size and event, on two or three lines each: whole ids are too wide for a table.
+pub(super) async fn render_items(stores: &Stores, items: &[RequestedItem], now: UnixMillis) -> String {
+    let mut text = String::new();
     for RequestedItem { id, delivery } in items {
+        text += &format!("  {}\n", line(&id.to_string()));
         let Some(delivery) = delivery else {
-            let none = || "-".to_owned();
-            rows.push([id.to_string(), "not in quarantine".to_owned(), none(), none(), none()]);
+            text += "    not in quarantine\n";
             continue;
         };
         let age = match delivery.signed_at {
             Some(at) => format!("signed {}", Timestamp(UnixMillis(at.0.saturating_mul(1_000))).with_age(now)),
             None => format!("received {}", Timestamp(delivery.first_received_at).with_age(now)),
         };
-        let event = event_id_of(stores, delivery).await.unwrap_or_else(|| "-".to_owned());
-        rows.push([
-            id.to_string(),
-            delivery.reason.as_str().to_owned(),
-            age,
-            delivery.payload.bytes.to_string(),
-            event,
-        ]);
+        let bytes = pluralize(delivery.payload.bytes as u64, "byte", "bytes");
+        text += &format!("    {}, {age}, {bytes}\n", delivery.reason.as_str());
+        if let Some(event) = event_id_of(stores, delivery).await {
+            text += &format!("    event {}\n", line(&event));
+        }
     }
-    render_table(["ITEM", "REASON", "AGE", "BYTES", "EVENT"], rows, "")
+    text
 }
 
 /// Event of an item, or the event that the current code parses from its bytes. `None` also if the bytes cannot

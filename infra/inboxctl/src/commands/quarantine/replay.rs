@@ -19,15 +19,15 @@ use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, Timestamp, render_table};
 use crate::target::Target;
 use crate::terminal;
-use crate::value_parsers::{QuarantineRef, parse_quarantine_ref, parse_reason};
+use crate::value_parsers::{QuarantineRef, parse_quarantine_ref, reason_parser};
 
 #[derive(Args)]
 pub(crate) struct ReplayQuarantinedArgs {
-    /// Items, or short ids of the last printed list.
+    /// Items, or short ids of the last `quarantine list`.
     #[arg(value_parser = parse_quarantine_ref, required_unless_present = "reason", conflicts_with = "reason")]
     items: Vec<QuarantineRef>,
     /// All open items of this reason, oldest first.
-    #[arg(long, value_parser = parse_reason)]
+    #[arg(long, value_parser = reason_parser())]
     reason: Option<QuarantineReason>,
     /// With --reason: maximum number of items.
     #[arg(long, default_value = "100", value_name = "N")]
@@ -77,7 +77,7 @@ pub(crate) async fn replay(
     // With --force the plan is always printed, even with --yes.
     if !args.confirm.yes || args.force {
         let force = if args.force { ", however old" } else { "" };
-        let rows = preview::render_rows(&stores, &items, target.now()).await;
+        let rows = preview::render_items(&stores, &items, target.now()).await;
         plan = format!(
             "Replay out of quarantine{force}, by {}, because: {}\n{rows}",
             operator.name, operator.reason

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use inbox_aws::stores::ScheduleFilter;
+use inbox_core::list_kind::ListKind;
 use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
@@ -36,6 +37,13 @@ enum ScheduleState {
     Ended,
 }
 
+/// The cells of a schedule whose form depends on `--wide`.
+struct PrintedCells {
+    id: String,
+    since: String,
+    status: String,
+}
+
 /// A page of schedules that are or were tracked.
 #[derive(Serialize)]
 pub(crate) struct ScheduleList {
@@ -43,13 +51,13 @@ pub(crate) struct ScheduleList {
     #[serde(flatten)]
     page: PageInfo,
     #[serde(skip)]
-    printed_ids: Vec<String>,
+    printed: Vec<PrintedCells>,
 }
 
 pub(super) async fn list(target: &Target, args: ListSchedulesArgs) -> anyhow::Result<ScheduleList> {
     let now = target.now();
     let filter = ScheduleFilter {
-        tracked: args.tracked.resolve(now),
+        tracked: args.tracked.resolve(now)?,
         subject: args.subject,
         is_polled: args.state.map(|state| state == ScheduleState::Polled),
     };
@@ -58,23 +66,30 @@ pub(super) async fn list(target: &Target, args: ListSchedulesArgs) -> anyhow::Re
     let page = listed.with_resource(&target.inbox_table()?)?;
     let schedules: Vec<_> = page.items.iter().map(|it| ScheduleOutput::new(it, now)).collect();
     let ids: Vec<_> = schedules.iter().map(|it| it.schedule_id.clone()).collect();
-    let printed_ids = args.page.printed_ids(target, &ids);
-    Ok(ScheduleList { schedules, page: PageInfo::new(&page, &args.page), printed_ids })
+    let printed_cells = |(it, id): (&ScheduleOutput, String)| PrintedCells {
+        id,
+        since: it.since.map(|at| args.page.printed_time(at, now)).unwrap_or_default(),
+        status: if args.page.is_wide() { it.status.clone() } else { it.short_status(now) },
+    };
+    let ids = args.page.printed_ids(target, ListKind::Schedule, &ids);
+    let printed = schedules.iter().zip(ids).map(printed_cells).collect();
+    Ok(ScheduleList { schedules, page: PageInfo::new(&page, &args.page), printed })
 }
 
 impl Render for ScheduleList {
     fn to_text(&self, now: UnixMillis) -> String {
-        let rows = self.schedules.iter().zip(&self.printed_ids).map(|(it, printed_id)| {
+        let rows = self.schedules.iter().zip(&self.printed).map(|(it, printed)| {
             let last_run = it.last_run_seen.map_or("-".to_owned(), |at| at.age(now));
             [
-                printed_id.clone(),
+                printed.id.clone(),
+                it.state().to_owned(),
                 it.subject.clone().unwrap_or_else(|| "-".to_owned()),
-                it.since.map(|at| at.to_text()).unwrap_or_default(),
+                printed.since.clone(),
                 last_run,
-                it.status.clone(),
+                printed.status.clone(),
             ]
         });
-        let headers = ["SCHEDULE", "SUBJECT", "TRACKED", "LAST RUN", "STATUS"];
-        render_table(headers, rows.collect(), "no such schedule") + &self.page.to_text()
+        let headers = ["SCHEDULE", "STATE", "SUBJECT", "TRACKED", "LAST RUN", "STATUS"];
+        render_table(headers, rows.collect(), "no schedule matches") + &self.page.to_text()
     }
 }

@@ -17,7 +17,7 @@ use crate::value_parsers::parse_id;
 
 #[derive(Args)]
 pub(crate) struct UntrackScheduleArgs {
-    /// The schedule's id, or a short one of the last printed list.
+    /// The schedule's id, or a short one of the last `schedules list`.
     #[arg(value_parser = parse_id)]
     schedule: Id,
     #[command(flatten)]

@@ -23,7 +23,7 @@ use crate::value_parsers::parse_id;
 #[derive(Args)]
 #[group(id = "change", multiple = true)]
 pub(crate) struct UpdateScheduleArgs {
-    /// The schedule's id, or a short one of the last printed list.
+    /// The schedule's id, or a short one of the last `schedules list`.
     #[arg(value_parser = parse_id)]
     schedule: Id,
     /// File with all thresholds, as in a `track_schedule` request: `{"default": 100, "authorizers": {"user-7": 250.50}}`.

@@ -9,7 +9,7 @@ use inbox_core::secret_keys::KeyCodec;
 use inbox_core::subject::Subject;
 
 use crate::confirm::ConfirmArgs;
-use crate::value_parsers::parse_provider;
+use crate::value_parsers::provider_parser;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -20,7 +20,7 @@ Examples:
   inboxctl send rightfoot --url https://example.com/webhooks/rightfoot/demo.LBqw…")]
 pub(crate) struct SendArgs {
     /// Provider to send as.
-    #[arg(value_parser = parse_provider)]
+    #[arg(value_parser = provider_parser())]
     pub(crate) provider: Provider,
     /// Full URL to send to [default: the base URL and the provider's path].
     #[arg(long, value_name = "URL")]

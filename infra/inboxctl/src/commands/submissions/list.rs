@@ -2,6 +2,7 @@
 
 use clap::Args;
 use inbox_aws::stores::SubmissionFilter;
+use inbox_core::list_kind::ListKind;
 use inbox_core::requests::submission::SubmissionKind;
 use inbox_core::time::UnixMillis;
 use inbox_core::timeline_status::SubmissionState;
@@ -12,15 +13,15 @@ use crate::commands::timeline::report::SubmissionOutput;
 use crate::output::{Render, render_table};
 use crate::paging::{PageArgs, PageInfo};
 use crate::target::Target;
-use crate::value_parsers::{TimeRangeArgs, parse_submission_kind, parse_submission_state};
+use crate::value_parsers::{TimeRangeArgs, submission_kind_parser, submission_state_parser};
 
 #[derive(Args)]
 pub(crate) struct ListSubmissionsArgs {
     /// Only submissions in this state: unknown, created, created_nothing, abandoned or concluded.
-    #[arg(long, value_name = "STATE", value_parser = parse_submission_state)]
+    #[arg(long, value_name = "STATE", value_parser = submission_state_parser())]
     state: Option<SubmissionState>,
     /// Only submissions of a batch, or of a schedule.
-    #[arg(long, value_parser = parse_submission_kind)]
+    #[arg(long, value_parser = submission_kind_parser())]
     kind: Option<SubmissionKind>,
     #[command(flatten)]
     written: TimeRangeArgs,
@@ -47,7 +48,7 @@ struct PrintedCells {
 
 pub(super) async fn list(target: &Target, args: ListSubmissionsArgs) -> anyhow::Result<SubmissionList> {
     let now = target.now();
-    let filter = SubmissionFilter { written: args.written.resolve(now), kind: args.kind, state: args.state };
+    let filter = SubmissionFilter { written: args.written.resolve(now)?, kind: args.kind, state: args.state };
     let listed =
         target.stores()?.operator.list_submissions(&filter, &args.page.start(), args.page.limit()).await;
     let page = listed.with_resource(&target.inbox_table()?)?;
@@ -59,7 +60,11 @@ pub(super) async fn list(target: &Target, args: ListSubmissionsArgs) -> anyhow::
         created_id: it.created_id.as_ref().map_or("-".to_owned(), |id| args.page.printed_id(id)),
         time: args.page.printed_time(it.written_at, now),
     };
-    let printed = submissions.iter().zip(args.page.printed_ids(target, &ids)).map(printed_cells).collect();
+    let printed = submissions
+        .iter()
+        .zip(args.page.printed_ids(target, ListKind::Submission, &ids))
+        .map(printed_cells)
+        .collect();
     Ok(SubmissionList { submissions, page: info, printed })
 }
 
@@ -76,6 +81,6 @@ impl Render for SubmissionList {
             ]
         });
         let headers = ["SUBMISSION", "KIND", "STATE", "CREATED", "ATTEMPTS", "WRITTEN"];
-        render_table(headers, rows.collect(), "no such submission") + &self.page.to_text()
+        render_table(headers, rows.collect(), "no submission matches") + &self.page.to_text()
     }
 }

@@ -164,6 +164,28 @@ impl ScheduleOutput {
     }
 }
 
+impl ScheduleOutput {
+    /// `problem` if its polls or runs have one, otherwise `polled` or `ended`.
+    pub(crate) fn state(&self) -> &'static str {
+        match (&self.problem, self.due_at) {
+            (Some(_), _) => "problem",
+            (None, Some(_)) => "polled",
+            (None, None) => "ended",
+        }
+    }
+
+    /// The status in a few words: the next poll or the end, and the reason of a problem.
+    pub(crate) fn short_status(&self, now: UnixMillis) -> String {
+        let status = match (self.due_at, self.settled_at) {
+            (Some(at), _) => format!("next poll {}", at.age(now)),
+            (None, Some(at)) => format!("ended {}", at.age(now)),
+            (None, None) => "no longer polled".to_owned(),
+        };
+        let problem = self.problem.as_ref().map(|problem| format!(", {}", problem.reason()));
+        status + &problem.unwrap_or_default()
+    }
+}
+
 impl From<&AlertEffectItem> for AlertOutput {
     fn from(it: &AlertEffectItem) -> Self {
         Self {

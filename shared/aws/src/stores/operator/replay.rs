@@ -68,6 +68,18 @@ impl ReplayFrom<'_> {
         }
     }
 
+    /// The outcome at `now` for an event that is not made due again; `None` if it is.
+    fn refusal(self, event: &EventRecord, now: UnixMillis) -> Option<ReplayOutcome> {
+        let state = event.lifecycle.state(now);
+        if state != self.state() {
+            return Some(ReplayOutcome::WrongState(state));
+        }
+        // A purged queue holds no message, so there is nothing to wait for.
+        let Self::Lost { was_purged: false } = self else { return None };
+        let until = message_expiry(event.lifecycle.sent_at?, &event.audit_entries);
+        (now < until).then_some(ReplayOutcome::MayStillBeQueued { until })
+    }
+
     /// Adds what this state means to the update's condition, besides `rev`.
     fn restrict(self, update: Update, now: UnixMillis) -> Update {
         match self {
@@ -97,6 +109,20 @@ impl OperatorStore {
     /// Replays a done event: its effects happen again, and carry the number of the replay.
     pub async fn replay_done(&self, key: &EventKey, by: &AuditEntry) -> Result<ReplayOutcome, AwsError> {
         self.replay_done_in(None, key, by).await
+    }
+
+    /// The outcome of [`replay_done`](Self::replay_done) at `now` for an event as it was read, if nothing would be done.
+    pub fn refusal_to_replay_done(event: &EventRecord, now: UnixMillis) -> Option<ReplayOutcome> {
+        ReplayFrom::Done { bulk: None }.refusal(event, now)
+    }
+
+    /// The outcome of [`replay_lost`](Self::replay_lost) at `now` for an event as it was read, if nothing would be done.
+    pub fn refusal_to_replay_lost(
+        event: &EventRecord,
+        was_purged: bool,
+        now: UnixMillis,
+    ) -> Option<ReplayOutcome> {
+        ReplayFrom::Lost { was_purged }.refusal(event, now)
     }
 
     pub(super) async fn replay_done_in(
@@ -137,16 +163,8 @@ impl OperatorStore {
         {
             return Ok(ReplayOutcome::AlreadyReplayed);
         }
-        let state = event.lifecycle.state(by.at);
-        if state != source.state() {
-            return Ok(ReplayOutcome::WrongState(state));
-        }
-        // A purged queue holds no message, so there is nothing to wait for.
-        if let (ReplayFrom::Lost { was_purged: false }, Some(sent_at)) = (source, event.lifecycle.sent_at) {
-            let until = message_expiry(sent_at, &event.audit_entries);
-            if by.at < until {
-                return Ok(ReplayOutcome::MayStillBeQueued { until });
-            }
+        if let Some(refusal) = source.refusal(&event, by.at) {
+            return Ok(refusal);
         }
         let (replay, bulk_replay) = match source {
             ReplayFrom::Done { bulk } => {

@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
+use inbox_core::audit::{AuditEntry, AuditSubject};
 use inbox_core::expiry::parts_expiry;
 use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
@@ -77,6 +78,27 @@ impl Submissions {
         due_at: UnixMillis,
         now: UnixMillis,
     ) -> Result<TrackOutcome, AwsError> {
+        self.start_tracking(created, due_at, now, None).await
+    }
+
+    /// Starts to track a batch for an operator, as [`track`](Self::track) does. The audit entry is written in the same
+    /// transaction, so there is one exactly if this starts the tracking.
+    pub async fn track_audited(
+        &self,
+        batch: &TrackedBatch,
+        due_at: UnixMillis,
+        by: &AuditEntry,
+    ) -> Result<TrackOutcome, AwsError> {
+        self.start_tracking(Created::Batch(batch), due_at, by.at, Some(by)).await
+    }
+
+    async fn start_tracking(
+        &self,
+        created: Created<'_>,
+        due_at: UnixMillis,
+        now: UnixMillis,
+        by: Option<&AuditEntry>,
+    ) -> Result<TrackOutcome, AwsError> {
         let item = self.tracked_item(&created, due_at, now).await?;
         for _ in 0..WRITE_ATTEMPTS_MAX {
             let existing = self.existing(&created).await?;
@@ -86,7 +108,12 @@ impl Submissions {
             if let Some(subject) = created.subject() {
                 self.table.bind_subject(subject, now).await?;
             }
-            if self.table.transact(vec![write]).await? == WriteOutcome::Applied {
+            let mut writes = vec![write];
+            if let Some(by) = by {
+                let subject = AuditSubject::Batch(created.id().clone());
+                writes.push(self.table.audit_write(&subject, by)?);
+            }
+            if self.table.transact(writes).await? == WriteOutcome::Applied {
                 return Ok(TrackOutcome::Started);
             }
         }
