@@ -12,7 +12,6 @@ use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
 use super::list::EventFilterArgs;
-use super::replay::REPUBLISHED;
 use crate::aws_error::{ResourceRef, WithResource, explain};
 use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, Timestamp, pluralize, render_table};
@@ -23,6 +22,10 @@ use crate::terminal;
 const PROGRESS_EVERY: usize = 500;
 /// Events whose ids a plan names.
 const NAMED_MAX: usize = 5;
+
+/// What consumers see of a replay.
+pub(super) const REPUBLISHED: &str = "Each is published again, with the same id and the number of its replay. Consumers that \
+     have processed the id ignore it, unless they look at the number, too.";
 
 #[derive(Args)]
 pub(crate) struct BulkReplayArgs {
@@ -104,7 +107,8 @@ pub(super) async fn replay(
         return Ok(report);
     }
     let question = format!(
-        "Replay {} as one bulk replay, by {}, because: {}\n{}All become replay {}. {REPUBLISHED} An authorizer's alert is published once, however many of them name it.",
+        "Replay {} as one bulk replay, by {}, because: {}\n{}All become replay {}. {REPUBLISHED} \
+         An authorizer's alert is published once, however many of them name it.",
         pluralize(plan.events.len() as u64, "event", "events"),
         operator.name,
         operator.reason,

@@ -8,17 +8,13 @@ use inbox_core::lifecycle::EventState;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use super::bulk_replay::{self, BulkReplayArgs};
+use super::bulk_replay::{self, BulkReplayArgs, REPUBLISHED};
 use super::event_ref::{EventRef, key_to_change, parse_event_ref};
 use crate::audit::{parse_by, parse_why};
 use crate::aws_error::{ResourceRef, WithResource, explain};
 use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, Rendered, Timestamp, render_table};
 use crate::target::Target;
-
-/// What consumers see of a replay.
-pub(super) const REPUBLISHED: &str = "Each is published again, with the same id and the number of its replay. Consumers that \
-     have processed the id ignore it, unless they look at the number, too.";
 
 #[derive(Args)]
 #[command(override_usage = "inboxctl events replay [OPTIONS] --by <NAME> --why <TEXT> <EVENTS>...
