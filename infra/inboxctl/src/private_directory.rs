@@ -17,14 +17,15 @@ pub fn create_private_directory(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
+    #[cfg(unix)]
     #[test]
     fn a_new_directory_is_private_and_an_old_one_stays_as_it_is() {
+        use std::os::unix::fs::PermissionsExt;
+
+        use super::*;
+
         let old = tempfile::tempdir().unwrap();
         std::fs::set_permissions(old.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let (above, new) = (old.path().join("a"), old.path().join("a/b"));
