@@ -55,7 +55,7 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
 
 async fn admit(app: &App, request: Request, next: Next) -> Response {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    let Some(host) = own_host(uri, headers, &app) else { return denied(Denied::WrongHost, uri) };
+    let Some(host) = own_host(uri, headers, app) else { return denied(Denied::WrongHost, uri) };
     if let Some(token) = token_of(method, uri) {
         return sign_in(app, &token, headers);
     }

@@ -45,7 +45,10 @@ async fn a_bare_id_means_its_event_whatever_was_listed() {
         assert_eq!(harness.run(list).await.exit_code, 0);
         for id in ["b-1", "e-1"] {
             let plan = harness.run(&format!("events replay {id} --by ada --why test")).await.stderr;
-            assert!(plan.contains(&format!("/{id}")) && plan.contains("(done; becomes replay 1)"), "{list}: {plan}");
+            assert!(
+                plan.contains(&format!("/{id}")) && plan.contains("(done; becomes replay 1)"),
+                "{list}: {plan}"
+            );
         }
     }
 }
