@@ -171,7 +171,12 @@ async fn render_flow(app: &AppParts) -> Result<String, PageError> {
     let dead_letters = count_or_error(&dead, |it| it.visible, "given up after five receives");
     let steps = way_steps(&latest.items, &outbox, &queue, now);
     let places = vec![
-        polls.step("Polled at Rightfoot", "/batches?state=tracked", ["nothing is tracked", "the next"], now),
+        polls.step(
+            "Polled at Rightfoot",
+            "/batches?state=tracked",
+            ["nothing is tracked", "batches, schedules, submissions; the next"],
+            now,
+        ),
         quarantine
             .step("In quarantine", "/quarantine", ["nothing is open", "the oldest"], now)
             .late_if(!quarantine.keys.is_empty()),
@@ -198,13 +203,13 @@ fn way_steps(
     let done = latest.iter().filter(|event| event.lifecycle.state(now) == EventState::Done).count();
     let last = latest.first().map_or("none".to_owned(), |it| age(it.received_at, now));
     let waiting = count_or_error(queue, |it| it.visible, "wait for the worker");
-    let working = count_or_error(queue, |it| it.in_process, "being processed");
+    let working = count_or_error(queue, |it| it.in_process, "received, and not deleted yet");
     vec![
         FlowStep::new("Received and recorded", last, "the last event", "/events"),
         outbox.step(
             "Wait for the relay",
             "/events?state=recorded",
-            ["nothing waits", "the first is due"],
+            ["nothing waits", "new, replayed or requeued; the first is due"],
             now,
         ),
         FlowStep::new("On the queue", waiting.0, waiting.1, "/events?state=sent"),
@@ -212,7 +217,7 @@ fn way_steps(
         FlowStep::new(
             "Done",
             format!("{done} of {}", latest.len()),
-            "of the latest events: on the bus",
+            "of the latest events",
             "/events?state=done",
         ),
     ]

@@ -33,11 +33,11 @@ pub(crate) const fn advice(reason: QuarantineReason) -> &'static str {
         }
         QuarantineReason::SubjectMismatch => {
             "Look at the batch. If a URL leaked, revoke its subject (RightfootRevokedSubjects), and close the items with \
-             `inboxctl quarantine discard --subject SUBJECT`."
+             `inboxctl quarantine discard --subject SUBJECT --by NAME --why '…'`."
         }
         QuarantineReason::Stale => {
-            "Raise the parameter FynapseToleranceSecs, if these are late retries of Fynapse's, and replay. If the time is \
-             hours old, somebody may be replaying a captured delivery."
+            "If the signature is hours old, somebody may be replaying a captured delivery: ask Fynapse first. If these are \
+             late retries of Fynapse's, raise the parameter FynapseToleranceSecs, and replay."
         }
         QuarantineReason::QueueRefused | QuarantineReason::BusRefused => {
             "The event's content is not accepted. This is a defect of Balance Inbox. Replay after the fix."

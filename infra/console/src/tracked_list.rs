@@ -6,7 +6,8 @@ use askama::Template;
 use axum::Form;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use inbox_aws::stores::{BatchFilter, Created, ListPage, ScheduleFilter, SubmissionFilter, TrackOutcome};
+use inbox_aws::stores::{BatchFilter, ListPage, ScheduleFilter, SubmissionFilter, TrackOutcome};
+use inbox_core::audit::OperatorAction;
 use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::requests::submission::SubmissionKind;
@@ -17,6 +18,7 @@ use crate::event_list::short_id;
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
 use crate::list_params::{PAGE_ITEMS, PageLinks, filters, page_start, parse, time_range};
+use crate::operator_form::operator;
 use crate::prose::{Prose, without_word};
 use crate::time_text::{TimeTag, duration, pluralize};
 use crate::tracked_page::schedule_mark;
@@ -254,6 +256,7 @@ struct TrackPage {
     layout: Layout,
     id: String,
     first_poll: String,
+    operator_name: String,
 }
 
 /// `GET /batches/track`
@@ -263,6 +266,7 @@ pub(crate) async fn plan_tracking(State(app): State<App>, Query(query): Query<Pa
         layout: Layout::new(&app, Section::Batches, "Track a batch"),
         id: params.get("id").unwrap_or_default().to_owned(),
         first_poll: duration(app.inbox.poll_timing.first),
+        operator_name: app.operator_name(),
     })
 }
 
@@ -272,9 +276,9 @@ pub(crate) async fn track(State(app): State<App>, Form(form): Form<Pairs>) -> Re
     let batch = tracked_batch(&app, &form)?;
     // Reads from AWS first: the clock is compared with the last answer.
     app.stores().events.tracked_subject(&batch.batch_id).await?;
-    app.host.check_clock().map_err(PageError::Failed)?;
-    let (now, timing) = (app.now(), &app.inbox.poll_timing);
-    let tracking = app.stores().submissions.track(Created::Batch(&batch), now.plus(timing.first), now);
+    let by = operator(&app, &form)?.audit_entry(OperatorAction::Track, app.now());
+    let first_poll = by.at.plus(app.inbox.poll_timing.first);
+    let tracking = app.stores().submissions.track_audited(&batch, first_poll, &by);
     match Box::pin(tracking).await? {
         TrackOutcome::Started | TrackOutcome::AlreadyTracked => {
             let link = Params::default().with("id", batch.batch_id.as_str()).with("done", "tracked");

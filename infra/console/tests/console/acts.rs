@@ -1,5 +1,7 @@
 //! Acts: each asks for a reason, says what will happen, leaves the audit entry of the command line, and shows its result.
 
+use inbox_aws::stores::{AuditFilter, PageStart};
+use inbox_core::audit::OperatorAction;
 use inbox_core::event::EventKey;
 use local::stack::{DEAD_LETTER_QUEUE, EVENTS_QUEUE};
 use reqwest::StatusCode;
@@ -307,14 +309,23 @@ async fn p9_a_batch_is_tracked_from_the_page_that_misses_it() {
         vec![("id", "b-1"), ("expected", "1"), ("failed", "a b")],
         vec![("id", ""), ("expected", "1")],
         vec![("id", "b-1"), ("expected", "1"), ("subject", "a b")],
+        vec![("id", "b-1"), ("expected", "1"), ("by", "ada")],
+        vec![("id", "b-1"), ("expected", "1"), ("why", "lost")],
     ] {
         assert_eq!(browser.post("/batches/track", &wrong).await.status, StatusCode::BAD_REQUEST, "{wrong:?}");
     }
+    let who = [("by", "ada"), ("why", "its webhook was lost")];
+    let with = |more: &[(&'static str, &'static str)]| [who.as_slice(), more].concat();
     let tracked =
-        browser.act("/batches/track", &[("id", "b-1"), ("expected", "2"), ("subject", "demo")]).await;
+        browser.act("/batches/track", &with(&[("id", "b-1"), ("expected", "2"), ("subject", "demo")])).await;
     assert_eq!(tracked.texts("main .state").remove(0), "tracked");
     assert!(local::inspect::is_tracked(&browser.world.stack, "b-1").await.unwrap());
+    let audit = browser.world.stores().operator;
+    let audit = audit.list_audit(&AuditFilter::default(), &PageStart::Newest, 10).await.unwrap().items;
+    let entries: Vec<_> =
+        audit.iter().map(|it| (it.subject.as_str(), it.entry.action, it.entry.reason.as_str())).collect();
+    assert_eq!(entries, [("batch b-1", OperatorAction::Track, "its webhook was lost")]);
     let other =
-        browser.post("/batches/track", &[("id", "b-1"), ("expected", "3"), ("subject", "demo")]).await;
+        browser.post("/batches/track", &with(&[("id", "b-1"), ("expected", "3"), ("subject", "demo")])).await;
     assert!(other.main().contains("The batch is tracked already, with another "), "{}", other.main());
 }

@@ -22,8 +22,8 @@ async fn the_flow_shows_what_waits_at_each_step_and_what_is_late() {
             "Received and recorded 0 s ago the last event",
             "Wait for the relay 0 nothing waits",
             "On the queue 3 wait for the worker",
-            "In the worker 0 being processed",
-            "Done 1 of 3 of the latest events: on the bus",
+            "In the worker 0 received, and not deleted yet",
+            "Done 1 of 3 of the latest events",
         ]
     );
     assert_eq!(
