@@ -8,13 +8,12 @@ use serde_json::Value;
 
 use crate::local_process::LocalProcess;
 
-/// URLs without path that `local` has announced.
+/// URLs without path that `local` has announced, by 127.0.0.1: the console's has a name of its own.
 fn announced_urls(local: &LocalProcess) -> BTreeSet<String> {
     let words = local.announced.iter().flat_map(|line| line.split_whitespace());
-    let urls = words.filter_map(|word| word.strip_prefix("http://127.0.0.1:"));
-    urls.map(|rest| rest.split(['/', '?']).next().unwrap())
-        .map(|port| format!("http://127.0.0.1:{port}"))
-        .collect()
+    let urls = words.filter_map(|word| word.strip_prefix("http://")?.split_once(':'));
+    let own = urls.filter(|(name, _)| *name == "127.0.0.1" || name.ends_with(".localhost"));
+    own.map(|(_, rest)| format!("http://127.0.0.1:{}", rest.split(['/', '?']).next().unwrap())).collect()
 }
 
 /// Addresses on which a process listens.
