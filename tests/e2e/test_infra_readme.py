@@ -5,6 +5,7 @@ a restored backup and the removal of the stack.
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,9 +91,11 @@ def first_deployment(aws: Emulator, tools: dict[str, Path]) -> tuple[Reader, str
 def samconfig(aws: Emulator) -> Path:
     """A copy of infra/samconfig.toml for this machine's processor."""
     original, overrides = (REPOSITORY / "infra/samconfig.toml").read_text(), 'parameter_overrides = "'
-    assert original.count(overrides) == 2
+    # Nothing is deployed by the settings for functions in Docker.
+    deployed, docker = re.split(r"(?m)^(?=\[docker\.)", original, maxsplit=1)
+    assert deployed.count(overrides) == 2
     copy = aws.scratch / "samconfig.toml"
-    copy.write_text(original.replace(overrides, f"{overrides}Architecture={ARCHITECTURE} "))
+    copy.write_text(deployed.replace(overrides, f"{overrides}Architecture={ARCHITECTURE} ") + docker)
     return copy
 
 
