@@ -96,29 +96,22 @@ async fn by_prefix(app: &AppParts, prefix: &str) -> Result<Vec<Match>, PageError
     let mut matches = Vec::new();
     for kind in ListKind::ALL {
         let places = app.stores().operator.newest_places(*kind).await?;
-        let named = places.iter().filter_map(|place| match_of(*kind, &place.pk, &place.sk));
+        let named = places.iter().filter_map(|place| match_of(*kind, kind.item_id(&place.pk, &place.sk)?));
         matches.extend(named.filter(|it| it.id.split('/').any(|part| part.starts_with(prefix))));
     }
     matches.truncate(PREFIX_MATCHES_MAX);
     Ok(matches)
 }
 
-/// The item of this key.
-fn match_of(kind: ListKind, pk: &str, sk: &str) -> Option<Match> {
-    match kind {
-        ListKind::Event => {
-            EventKey::from_table_key(pk, sk).map(|key| Match::new("event", "/event", key.event_id()))
-        }
-        ListKind::Batch => pk.strip_prefix("rightfoot#batch#").map(|id| Match::new("batch", "/batch", id)),
-        ListKind::Schedule => {
-            pk.strip_prefix("rightfoot#schedule#").map(|id| Match::new("schedule", "/schedule", id))
-        }
-        ListKind::Submission => {
-            pk.strip_prefix("rightfoot#submission#").map(|id| Match::new("submission", "/submission", id))
-        }
-        ListKind::Quarantine => QuarantineId::from_pk(pk)
-            .map(|id| Match::new("quarantined item", "/quarantine/item", id.to_string())),
-        // An audit entry has no page of its own.
-        ListKind::Audit => None,
-    }
+/// What the item of this id is, and its page. An audit entry has none.
+fn match_of(kind: ListKind, id: String) -> Option<Match> {
+    let (name, path) = match kind {
+        ListKind::Event => ("event", "/event"),
+        ListKind::Batch => ("batch", "/batch"),
+        ListKind::Schedule => ("schedule", "/schedule"),
+        ListKind::Submission => ("submission", "/submission"),
+        ListKind::Quarantine => ("quarantined item", "/quarantine/item"),
+        ListKind::Audit => return None,
+    };
+    Some(Match::new(name, path, id))
 }

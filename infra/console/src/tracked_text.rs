@@ -5,7 +5,7 @@ use inbox_aws::items::{BatchItem, ScheduleItem, SubmissionItem};
 use inbox_core::id::Id;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
-use inbox_core::timeline_status::{BatchStatus, SubmissionOutcome, SubmissionStatus};
+use inbox_core::timeline_status::{BatchStatus, SubmissionStatus};
 
 use crate::event_text::{Step, audit_step};
 use crate::time_text::{age, pluralize, with_age};
@@ -97,13 +97,7 @@ pub(crate) fn submission_status(
     item: &SubmissionItem,
     now: UnixMillis,
 ) -> (&'static str, &'static str, String) {
-    let outcome = SubmissionOutcome {
-        due_at: item.tracking.due_at,
-        declined_at: item.declined_at,
-        has_created: item.created_id.is_some(),
-        abandoned_at: item.abandoned_at,
-    };
-    match outcome.status() {
+    match item.status() {
         SubmissionStatus::Unknown { alarm_at } => (
             "warn",
             "unknown",

@@ -13,7 +13,6 @@ use anyhow::{Context, anyhow, bail};
 use inbox_aws::stores::Stores;
 use inbox_core::event::EventKey;
 use inbox_core::list_kind::ListKind;
-use inbox_core::quarantine::QuarantineId;
 use serde::{Deserialize, Serialize};
 
 use crate::aws_error::{ResourceRef, WithResource};
@@ -97,22 +96,8 @@ pub(crate) async fn find_all(
     short: &str,
 ) -> anyhow::Result<Vec<String>> {
     let places = stores.operator.newest_places(kind).await.with_resource(table)?;
-    let ids = places.iter().filter_map(|place| id_of(kind, &place.pk, &place.sk));
+    let ids = places.iter().filter_map(|place| kind.item_id(&place.pk, &place.sk));
     Ok(matching(ids.collect(), short))
-}
-
-/// The id that a key belongs to, as commands print it.
-fn id_of(kind: ListKind, pk: &str, sk: &str) -> Option<String> {
-    let tracked = |prefix: &str| pk.strip_prefix(prefix).map(str::to_owned);
-    match kind {
-        ListKind::Event => EventKey::from_table_key(pk, sk).map(|key| key.event_id()),
-        ListKind::Batch => tracked("rightfoot#batch#"),
-        ListKind::Schedule => tracked("rightfoot#schedule#"),
-        ListKind::Submission => tracked("rightfoot#submission#"),
-        ListKind::Quarantine => QuarantineId::from_pk(pk).map(|id| id.to_string()),
-        // They have no id that a command takes.
-        ListKind::Audit => None,
-    }
 }
 
 /// Finds the whole id that a command means which changes something: `short` on the last printed list of this kind.

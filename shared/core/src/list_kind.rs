@@ -2,6 +2,8 @@
 
 use strum::{IntoStaticStr, VariantArray};
 
+use crate::event::EventKey;
+use crate::quarantine::QuarantineId;
 use crate::shards;
 
 /// A kind of items in the index `listed`.
@@ -29,6 +31,19 @@ impl ListKind {
     /// The name used in the index.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// The id of the item with this key, as operators name it; `None` if it is of another kind, or has no such id, as audit entries.
+    pub fn item_id(self, pk: &str, sk: &str) -> Option<String> {
+        let tracked = |prefix: &str| pk.strip_prefix(prefix).map(str::to_owned);
+        match self {
+            Self::Event => EventKey::from_table_key(pk, sk).map(|key| key.event_id()),
+            Self::Batch => tracked("rightfoot#batch#"),
+            Self::Schedule => tracked("rightfoot#schedule#"),
+            Self::Submission => tracked("rightfoot#submission#"),
+            Self::Quarantine => QuarantineId::from_pk(pk).map(|id| id.to_string()),
+            Self::Audit => None,
+        }
     }
 
     /// The partition of the index for items with this partition key.

@@ -40,7 +40,7 @@ fn check_page(page: &ListPage<BatchItem>, now: UnixMillis) -> CheckResult {
         String::new()
     };
     match overdue.iter().min() {
-        // It is final: no later check finds it repaired, so it warns. Its alarm has told when it happened.
+        // It is final: no later check finds it repaired, so it warns. Its alarm was raised when it happened.
         Some((at, batch_id)) => CheckResult::warn(
             CHECK,
             format!(
