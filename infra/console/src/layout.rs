@@ -22,6 +22,7 @@ pub(crate) enum Section {
     Submissions,
     Quarantine,
     DeadLetters,
+    Audit,
     Send,
     /// No part of the navigation.
     None,
@@ -68,7 +69,7 @@ impl Layout {
     }
 
     pub(crate) fn navigation(&self) -> impl Iterator<Item = NavLink> {
-        const LINKS: [(Section, &str, &str); 8] = [
+        const LINKS: [(Section, &str, &str); 9] = [
             (Section::Overview, "Overview", "/"),
             (Section::Events, "Events", "/events"),
             (Section::Batches, "Batches", "/batches"),
@@ -76,6 +77,7 @@ impl Layout {
             (Section::Submissions, "Submissions", "/submissions"),
             (Section::Quarantine, "Quarantine", "/quarantine"),
             (Section::DeadLetters, "Dead letters", "/dead-letters"),
+            (Section::Audit, "Audit", "/audit"),
             (Section::Send, "Send", "/send"),
         ];
         let section = self.section;

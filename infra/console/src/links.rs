@@ -61,6 +61,11 @@ impl Params {
         self.0.iter().map(|pair| (pair.0.as_str(), pair.1.trim())).filter(|pair| !pair.1.is_empty())
     }
 
+    /// The parameters as a sentence names them: `state done, provider fynapse`.
+    pub(crate) fn words(&self) -> String {
+        self.pairs().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+    }
+
     /// A link to `path` with these parameters, without blank ones.
     pub(crate) fn href(&self, path: &str) -> String {
         let encode = |text: &str| utf8_percent_encode(text, QUERY_SET).to_string();
@@ -86,5 +91,6 @@ mod tests {
         assert_eq!(params.all("id").collect::<Vec<_>>(), ["a/b c&d=\"é\"", "2"]);
         assert_eq!((params.get("type"), params.get("id")), (None, Some("a/b c&d=\"é\"")));
         assert_eq!(params.without(&["id"]).href("/x"), "/x");
+        assert_eq!(params.words(), "id a/b c&d=\"é\", id 2");
     }
 }

@@ -11,8 +11,8 @@ use axum::routing::{get, post};
 use crate::app::App;
 use crate::layout::{PageError, show_errors};
 use crate::{
-    assets, dead_letters_page, event_bulk_replay, event_list, event_page, event_replay, guard, overview,
-    quarantine_page, quarantine_replay, result_page, search, send_page, tracked_list, tracked_page,
+    assets, audit_page, dead_letters_page, event_bulk_replay, event_list, event_page, event_replay, guard,
+    overview, quarantine_page, quarantine_replay, result_page, search, send_page, tracked_list, tracked_page,
 };
 
 /// Largest form: the ids of a bulk act.
@@ -64,6 +64,7 @@ fn reading_routes() -> Router<App> {
         .route("/quarantine/payload", post(quarantine_page::reveal))
         .route("/quarantine/download", post(quarantine_page::download_payload))
         .route("/dead-letters", get(dead_letters_page::show))
+        .route("/audit", get(audit_page::list))
         .route("/send", get(send_page::show))
         .route("/search", get(search::search))
         .route("/result", get(result_page::show))

@@ -6,6 +6,8 @@
 mod acts;
 #[path = "console/attacks.rs"]
 mod attacks;
+#[path = "console/audit.rs"]
+mod audit;
 #[path = "console/lists.rs"]
 mod lists;
 #[path = "console/overview.rs"]
