@@ -100,7 +100,9 @@ async function run() {
 // Rows are chosen by j and k, for people who use no mouse.
 let chosen = -1;
 function choose(step) {
-  const links = [...document.querySelectorAll("main tbody tr a[href]:first-of-type")];
+  // A row's own page, not that of something else it names.
+  const ownLink = (row) => row.querySelector(".id a[href], a.id[href]") || row.querySelector("a[href]");
+  const links = [...document.querySelectorAll("main tbody tr")].map(ownLink).filter((link) => link !== null);
   if (links.length === 0) return;
   chosen = Math.min(links.length - 1, Math.max(0, chosen + step));
   for (const row of document.querySelectorAll("tr.chosen")) row.classList.remove("chosen");

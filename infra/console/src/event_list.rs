@@ -26,6 +26,9 @@ const NEW_MAX: usize = 100;
 /// Age up to which the count of new events is used for other tabs, too.
 const NEW_MAX_AGE: Duration = Duration::from_secs(2);
 
+/// Longest part of an id that is shown whole: a name that somebody chose, and no UUID or hash.
+const WHOLE_MAX: usize = 24;
+
 type Pairs = Vec<(String, String)>;
 
 /// An event in a list.
@@ -177,7 +180,7 @@ fn title(params: &Params) -> String {
 pub(crate) fn short_id(id: &str) -> String {
     let own = id.split_once('/').map_or(id, |(_, own)| own);
     let parts = own.split('/').map(|part| match part.char_indices().nth(13) {
-        Some((end, _)) if part.len() > 16 => format!("{}…", part.get(..end).unwrap_or(part)),
+        Some((end, _)) if part.len() > WHOLE_MAX => format!("{}…", part.get(..end).unwrap_or(part)),
         _ => part.to_owned(),
     });
     parts.collect::<Vec<_>>().join("/")
@@ -195,5 +198,6 @@ mod tests {
             "batch/5d3c6bbb-fc1a…/completed"
         );
         assert_eq!(short_id("fynapse/event/e-1"), "event/e-1");
+        assert_eq!(short_id("payroll-2026-11-25"), "payroll-2026-11-25", "the day tells it from others");
     }
 }

@@ -24,7 +24,7 @@ async function paths(system) {
   return [
     "/", "/events", "/events?state=done", `/event?id=${event}`, `/events/replay?id=${event}`, "/batches",
     `/batch?id=${batch}`, "/batches/track", "/schedules", "/submissions", "/submission?id=payroll-1", "/quarantine", item,
-    item.replace("/item", "/replay"), "/dead-letters", "/send", "/checks", "/search?q=e", "/nowhere",
+    item.replace("/item", "/replay"), "/dead-letters", "/audit", "/send", "/checks", "/search?q=e", "/nowhere",
   ];
 }
 
@@ -195,7 +195,7 @@ const stories = {
 
   async "axe finds nothing on any page, light or dark, wide or narrow"(system) {
     const all = await paths(system);
-    for (const [colorScheme, width] of [["light", 1280], ["dark", 390]]) {
+    for (const [colorScheme, width] of [["light", 1280], ["light", 768], ["dark", 360]]) {
       const page = await system.open({ colorScheme, viewport: { width, height: 900 } });
       for (const path of all) {
         await page.show(path);
@@ -206,6 +206,9 @@ const stories = {
         assert.deepEqual(found, [], `${path} ${colorScheme} ${width}`);
         const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(overflow <= 0, `${path} is wider than ${width} by ${overflow}`);
+        const scrolled = await page.evaluate(() => [...document.querySelectorAll(".table")]
+          .filter((table) => table.scrollWidth > table.clientWidth).map((table) => table.getAttribute("aria-label")));
+        assert.deepEqual(scrolled, [], `tables of ${path} at ${width}`);
       }
       page.problems = page.problems.filter((problem) => !problem.includes("404"));
       await page.context().close();

@@ -240,10 +240,10 @@ async fn dead_letters_are_looked_at_only_on_request_and_the_checked_ones_are_red
     assert_eq!(page.texts("form button"), ["Find", "Look", "Close"]);
     let looked = browser.post("/dead-letters/look", &[]).await;
     assert_eq!(looked.texts("main p[role=status]"), ["2 messages were received."], "{}", looked.main());
-    let mut events = looked.texts("tbody td.id:not(.wide)");
+    let mut events = looked.texts("tbody td[data-label=Event]");
     events.sort();
     assert_eq!(events, ["fynapse/event/e-1", "fynapse/event/e-2"]);
-    let rows = looked.texts("tbody td.id:not(.wide)");
+    let rows = looked.texts("tbody td[data-label=Event]");
     let ids = looked.attributes("tbody input[name=id]", "value");
     let chosen = &ids[rows.iter().position(|event| event == "fynapse/event/e-1").unwrap()];
     assert_eq!(

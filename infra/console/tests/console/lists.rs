@@ -85,7 +85,7 @@ async fn filters_are_in_the_address_and_a_page_says_what_they_left_out() {
         ["Events: state done, provider fynapse · payments-inbox · Balance Inbox"]
     );
     let empty = browser.open("/events?origin=poll").await;
-    assert_eq!(empty.texts(".empty"), ["No event matches this filter."]);
+    assert_eq!(empty.texts(".empty"), ["No event matches origin poll."]);
     for wrong in ["state=x", "provider=x", "since=yesterday", "older=x", "origin=x", "subject=a%20b"] {
         let page = browser.get(&format!("/events?{wrong}")).await;
         assert_eq!(page.status, StatusCode::BAD_REQUEST, "{wrong}");
@@ -148,6 +148,7 @@ async fn no_page_scans_the_table() {
         "/schedules",
         "/submissions",
         "/quarantine",
+        "/audit?action=replay",
         "/search?q=e-0",
         "/events/replay?id=fynapse/event/e-000",
     ] {

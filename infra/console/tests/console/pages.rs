@@ -7,7 +7,7 @@ use tests::{alert_body, completion_body, extract_body};
 
 use crate::{Browser, TestHost};
 
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "/",
     "/events",
     "/batches",
@@ -15,6 +15,7 @@ const PATHS: [&str; 9] = [
     "/submissions",
     "/quarantine",
     "/dead-letters",
+    "/audit",
     "/send",
     "/checks",
 ];
@@ -70,6 +71,45 @@ async fn every_page_can_be_used_by_keyboard_and_by_ear() {
             [""; 0]
         );
         assert_eq!(page.attributes("[role=status]", "id"), ["announcement"], "{path}");
+    }
+}
+
+/// On a phone's width there is no row of headers: each cell shows its own.
+#[tokio::test]
+async fn each_cell_has_the_name_of_its_column() {
+    let browser = Browser::new().await;
+    browser.world.deliver_fynapse(extract_body("e-1")).await;
+    browser.world.mark_done("fynapse/event/e-1").await;
+    browser.world.deliver_fynapse("{\"half\":").await;
+    browser.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    browser.world.deliver_rightfoot(alert_body("b-1", "u-2")).await;
+    let form = [("id", "b-1"), ("expected", "2"), ("subject", "demo"), ("by", "ada"), ("why", "lost")];
+    browser.act("/batches/track", &form).await;
+    let item = browser.attributes_of("/quarantine", "tbody a", "href").await.remove(0);
+    for (path, columns) in [
+        ("/", 6),
+        ("/events", 7),
+        ("/events/replay?id=fynapse/event/e-1", 4),
+        ("/batches", 5),
+        ("/quarantine", 5),
+        (&item.replace("/item", "/replay"), 4),
+        ("/audit", 5),
+        ("/search?q=b", 2),
+        ("/send", 3),
+    ] {
+        let page = browser.open(path).await;
+        let headers = page.texts("thead th");
+        let labels = page.attributes("tbody tr:first-of-type td", "data-label");
+        assert_eq!(
+            (headers.len() % columns, labels.len() % columns),
+            (0, 0),
+            "{path}: {headers:?} {labels:?}"
+        );
+        assert!(!labels.is_empty(), "{path}");
+        for (row, header) in labels.chunks(columns).zip(headers.chunks(columns)) {
+            assert_eq!(row, header, "{path}");
+        }
+        assert_eq!(page.texts("td").len(), page.attributes("td", "data-label").len(), "{path}");
     }
 }
 
