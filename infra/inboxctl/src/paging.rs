@@ -101,9 +101,60 @@ impl PageInfo {
             let (count, time) = (self.examined, examined_to.to_text());
             text += &format!("\nOnly {count} items were compared, as far as {time}: there may be more.\n");
         }
-        let hint = |label: &str, token: &String| format!("\n{label}: --{} {token}", label.to_lowercase());
-        text.extend(self.older.as_ref().map(|token| hint("Older", token)));
-        text.extend(self.newer.as_ref().map(|token| hint("Newer", token)));
+        let words: Vec<_> =
+            std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        let hint = |label: &str, option: &str, token: &str| {
+            format!("\n{label}: inboxctl {}", command_of_page(&words, option, token))
+        };
+        text.extend(self.older.as_ref().map(|token| hint("Older", "--older", token)));
+        text.extend(self.newer.as_ref().map(|token| hint("Newer", "--newer", token)));
         if text.is_empty() { text } else { text + "\n" }
+    }
+}
+
+/// The words of a list's command for another page of the same list, as a shell takes them.
+fn command_of_page(words: &[String], option: &str, token: &str) -> String {
+    let mut own = Vec::new();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "--older" | "--newer" => drop(rest.next()),
+            word if word.starts_with("--older=") || word.starts_with("--newer=") => {}
+            word => own.push(quote(word)),
+        }
+    }
+    own.extend([option.to_owned(), token.to_owned()]);
+    own.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quote(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_of_another_page_is_that_of_this_one_with_another_token() {
+        let command = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            command_of_page(&words, "--older", "AAAB")
+        };
+        assert_eq!(command(&["events", "list"]), "events list --older AAAB");
+        assert_eq!(
+            command(&["--stack", "s", "events", "list", "--newer", "x", "--state", "done", "--older=y"]),
+            "--stack s events list --state done --older AAAB"
+        );
+        assert_eq!(
+            command(&["audit", "--operator", "Ada's mate", "--since", ""]),
+            r"audit --operator 'Ada'\''s mate' --since '' --older AAAB"
+        );
     }
 }

@@ -102,7 +102,15 @@ async fn lists_are_paged_to_the_oldest_item_and_back() {
         }
     }
     let text = harness.run("quarantine list --limit 3").await.stdout;
-    assert!(text.contains("\nOlder: --older ") && !text.contains("Newer"), "{text}");
+    // The command of the next page, to copy.
+    let command = text.lines().find_map(|line| line.strip_prefix("Older: inboxctl ")).unwrap();
+    assert!(command.starts_with("quarantine list --limit 3 --older ") && !text.contains("Newer"), "{text}");
+    let next = harness.run(command).await.stdout;
+    let commands: Vec<_> = next.lines().filter_map(|line| line.split_once(": inboxctl ")).collect();
+    assert_eq!(commands.len(), 2, "{next}");
+    assert!(commands[0].1.starts_with("quarantine list --limit 3 --older "), "{next}");
+    assert!(commands[1].1.starts_with("quarantine list --limit 3 --newer "), "{next}");
+    assert_ne!(commands[0].1, command);
     snapshot!(harness.run("events list --older nonsense").await.transcript());
     snapshot!(harness.run("events list --limit 501").await.transcript());
 }
@@ -193,6 +201,15 @@ async fn due_lists_every_due_queue_with_its_times() {
         (ids(0), ids(1), ids(2).len()),
         (vec!["fynapse/event/e-2".to_owned()], vec!["batch b-2".to_owned()], 2)
     );
+    // Short ids are those that other commands take, and the whole ones are there, too.
+    let short = harness.run("due").await.stdout;
+    let quarantined = ids(2)[0].clone();
+    let short_id = &quarantined.rsplit_once('/').unwrap().1[..8];
+    assert!(short.contains(&format!("\nquarantine {short_id}  ")), "{short}");
+    assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
+    assert_eq!(harness.run(&format!("--json quarantine show {short_id}")).await.json()["item"], quarantined);
+    let wide = harness.run("due --wide").await.stdout;
+    assert!(wide.contains(&format!("\n{quarantined}  ")), "{wide}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
