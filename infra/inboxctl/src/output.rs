@@ -14,6 +14,8 @@ use serde::{Serialize, Serializer};
 
 pub(crate) use inbox_aws::escape::line;
 
+use crate::terminal;
+
 /// Result of a command that can be printed.
 pub(crate) trait Render: Serialize {
     /// Renders it for people; `now` is for ages.
@@ -122,7 +124,7 @@ pub(crate) fn pluralize(count: u64, one: &str, many: &str) -> String {
     }
 }
 
-/// Aligned columns under their headers; only `if_empty` if there are no rows.
+/// Aligned columns under their headers, as wide as the terminal if they can be; only `if_empty` if there are no rows.
 pub(crate) fn render_table<const N: usize>(
     headers: [&str; N],
     rows: Vec<[String; N]>,
@@ -131,9 +133,63 @@ pub(crate) fn render_table<const N: usize>(
     if rows.is_empty() {
         return format!("{if_empty}\n");
     }
-    let mut table = aligned_rows(rows);
+    fit_table(headers, rows, terminal::stdout_width())
+}
+
+/// Aligned columns under their headers. If they do not fit the width, they move together; if that is not enough, the widest one that
+/// has blanks is wrapped.
+fn fit_table<const N: usize>(headers: [&str; N], rows: Vec<[String; N]>, width: Option<usize>) -> String {
+    let mut table = aligned_rows(rows.clone());
     table.set_header(headers);
+    let Some(width) = width.filter(|width| text_width(&table.trim_fmt()) > *width) else {
+        return format!("{}\n", table.trim_fmt());
+    };
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    let excess = text_width(&table.trim_fmt()).saturating_sub(width);
+    let cell_width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|it| it.chars().count()).max();
+    let has_blanks =
+        |column: &usize| rows.iter().any(|row| row.get(*column).is_some_and(|cell| cell.contains(' ')));
+    let widest = (0..N).filter(has_blanks).max_by_key(|column| cell_width(*column));
+    let rest = widest.and_then(cell_width).map_or(0, |own| own.saturating_sub(excess));
+    // A column of a few letters would be harder to read than lines that the terminal wraps.
+    if let Some(widest) = widest.filter(|_| excess > 0 && rest >= WRAPPED_WIDTH_MIN) {
+        wrap_column(&mut table, widest, width.saturating_add(1));
+    }
     format!("{}\n", table.trim_fmt())
+}
+
+/// Aligned columns under their headers, and under each row a text of its own, indented and wrapped at this width; only `if_empty`
+/// without rows.
+pub(crate) fn render_table_with_texts<const N: usize>(
+    headers: [&str; N],
+    rows: Vec<([String; N], String)>,
+    if_empty: &str,
+    width: usize,
+) -> String {
+    const INDENT: &str = "    ";
+    if rows.is_empty() {
+        return format!("{if_empty}\n");
+    }
+    let (rows, texts): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let table = fit_table(headers, rows, None);
+    let mut lines = table.lines();
+    let mut text = format!("{}\n", lines.next().unwrap_or_default());
+    for (row, own_text) in lines.zip(texts) {
+        let wrapped = render_wrapped_rows(vec![[own_text]], width.saturating_sub(INDENT.len()));
+        let indented = wrapped.lines().map(|line| format!("{INDENT}{line}\n"));
+        text += &format!("{row}\n{}", indented.collect::<String>());
+    }
+    text
+}
+
+/// Least width of a column that is wrapped.
+const WRAPPED_WIDTH_MIN: usize = 12;
+
+fn text_width(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
 /// Aligned columns without headers; empty if there are no rows.
@@ -180,13 +236,17 @@ pub(crate) fn render_wrapped_rows<const N: usize>(rows: Vec<[String; N]>, width:
 
 fn wrapped_rows<const N: usize>(rows: Vec<[String; N]>, width: usize) -> Table {
     let mut table = aligned_rows(rows);
+    wrap_column(&mut table, N.saturating_sub(1), width.saturating_add(2));
+    table
+}
+
+/// Wraps one column of a table at this width, in which the padding after the last column counts, although it is cut off later.
+fn wrap_column(table: &mut Table, wrapped: usize, width: usize) {
     table.set_content_arrangement(ContentArrangement::Dynamic);
-    // The padding after the last column is cut off later.
-    table.set_width(u16::try_from(width.saturating_add(2)).unwrap_or(u16::MAX));
-    for column in table.column_iter_mut().take(N.saturating_sub(1)) {
+    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    for (_, column) in table.column_iter_mut().enumerate().filter(|(at, _)| *at != wrapped) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
-    table
 }
 
 /// Lines of name and value, without the fields that have none.
@@ -253,6 +313,37 @@ mod tests {
         let rows = vec![["a".to_owned(), "long one".to_owned()], ["bcd".to_owned(), "x".to_owned()]];
         assert_eq!(render_table(["ID", "WHAT"], rows, "none"), "ID   WHAT\na    long one\nbcd  x\n");
         assert_eq!(render_table(["ID"], vec![], "nothing"), "nothing\n");
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_if_it_can() {
+        let row =
+            || vec![["a3efc743".to_owned(), "waiting (not_complete)".to_owned(), "11-29 10:29Z".to_owned()]];
+        let fit = |width| fit_table(["EVENT", "STATE", "RECEIVED"], row(), width);
+        let wide =
+            "EVENT     STATE                   RECEIVED\na3efc743  waiting (not_complete)  11-29 10:29Z\n";
+        assert_eq!([fit(None), fit(Some(46))], [wide, wide]);
+        assert_eq!(
+            fit(Some(45)),
+            "EVENT    STATE                  RECEIVED\na3efc743 waiting (not_complete) 11-29 10:29Z\n"
+        );
+        assert_eq!(
+            fit(Some(40)),
+            "EVENT    STATE          RECEIVED\na3efc743 waiting        11-29 10:29Z\n         (not_complete)\n"
+        );
+        // What cannot be wrapped well is left to the terminal.
+        assert_eq!(fit(Some(20)), fit(Some(45)));
+    }
+
+    #[test]
+    fn a_text_stands_under_its_row() {
+        let row = |id: &str, text: &str| ([id.to_owned(), "x".to_owned()], text.to_owned());
+        let rows = vec![row("a-1", "because the job had stopped"), row("b", "a test")];
+        assert_eq!(
+            render_table_with_texts(["ID", "BY"], rows, "none", 20),
+            "ID   BY\na-1  x\n    because the job\n    had stopped\nb    x\n    a test\n"
+        );
+        assert_eq!(render_table_with_texts(["ID"], vec![], "none", 20), "none\n");
     }
 
     #[test]

@@ -41,12 +41,12 @@ fn own_part(id: &str) -> &str {
     }
 }
 
-/// The short forms of the ids of one list.
+/// The short forms of the ids of one list, in which an id may stand several times.
 pub(crate) fn shorten(ids: &[String]) -> Vec<String> {
     ids.iter()
         .map(|id| {
             let own = own_part(id);
-            let is_unique = |prefix: &str| ids.iter().filter(|it| is_meant(it, prefix)).count() == 1;
+            let is_unique = |prefix: &str| !ids.iter().any(|it| it != id && is_meant(it, prefix));
             let ends = own.char_indices().map(|(end, _)| end).filter(|end| *end >= LENGTH_MIN);
             let mut prefixes = ends.filter_map(|end| own.get(..end));
             if own.len() <= WHOLE_MAX && is_unique(own) {

@@ -7,7 +7,7 @@ use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
 use crate::aws_error::WithResource;
-use crate::output::{Render, Timestamp, render_table, render_wrapped_table};
+use crate::output::{Render, Timestamp, render_table, render_table_with_texts, render_wrapped_table};
 use crate::paging::{PageArgs, PageInfo};
 use crate::target::Target;
 use crate::terminal;
@@ -80,21 +80,30 @@ pub(crate) async fn list(target: &Target, args: ListAuditArgs) -> anyhow::Result
 
 impl Render for AuditList {
     fn to_text(&self, _: UnixMillis) -> String {
-        let rows = self.entries.iter().map(|it| {
-            [
-                it.printed_time.clone(),
-                it.by.clone(),
-                it.action.to_owned(),
-                it.printed_subject.clone(),
-                it.why.clone(),
-            ]
-        });
-        let headers = ["WHEN", "BY", "ACTION", "ON", "WHY"];
-        let (rows, if_empty) = (rows.collect(), self.if_empty);
+        let cells = |it: &AuditRow| {
+            [it.printed_time.clone(), it.by.clone(), it.action.to_owned(), it.printed_subject.clone()]
+        };
         let table = match terminal::stdout_width() {
-            Some(width) => render_wrapped_table(headers, rows, if_empty, width),
-            None => render_table(headers, rows, if_empty),
+            // Beside the other columns, a reason would have a word on each line.
+            Some(width @ ..WIDTH_MIN_BESIDE) => {
+                let rows = self.entries.iter().map(|it| (cells(it), it.why.clone()));
+                render_table_with_texts(["WHEN", "BY", "ACTION", "ON"], rows.collect(), self.if_empty, width)
+            }
+            width => {
+                let headers = ["WHEN", "BY", "ACTION", "ON", "WHY"];
+                let rows = self.entries.iter().map(|it| {
+                    let [time, by, action, subject] = cells(it);
+                    [time, by, action, subject, it.why.clone()]
+                });
+                match width {
+                    Some(width) => render_wrapped_table(headers, rows.collect(), self.if_empty, width),
+                    None => render_table(headers, rows.collect(), self.if_empty),
+                }
+            }
         };
         table + &self.page.to_text()
     }
 }
+
+/// Width of a terminal from which on reasons stand beside the other columns.
+const WIDTH_MIN_BESIDE: usize = 120;

@@ -14,10 +14,13 @@ use crate::audit::{parse_by, parse_why};
 use crate::aws_error::{ResourceRef, WithResource, explain};
 use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, Rendered, Timestamp, render_table, timestamp};
+use crate::short_id::shorten;
 use crate::target::Target;
 
 /// Longest time for which `list` hides messages from other consumers.
 const LIST_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Printed instead of an event.
+const NOT_OF_THIS_INBOX: &str = "not of this inbox";
 /// Longest time of a redrive, including the confirmation by the user.
 const REDRIVE_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -43,12 +46,17 @@ pub(crate) struct ListDeadLettersArgs {
     /// Maximum number of items.
     #[arg(long, default_value = "20", value_name = "N")]
     limit: NonZeroUsize,
+    /// Print whole ids, and times with their ages.
+    #[arg(long)]
+    wide: bool,
 }
 
 /// Messages of the dead-letter queue.
 #[derive(Serialize)]
 struct DeadLetterList {
     messages: Vec<DeadLetterRow>,
+    #[serde(skip)]
+    is_wide: bool,
     /// True if the limit was reached: there may be more messages.
     is_truncated: bool,
 }
@@ -72,7 +80,8 @@ async fn list(target: &Target, args: ListDeadLettersArgs) -> anyhow::Result<Dead
     // An error is returned only after the messages are visible to other consumers again.
     let messages = load_rows(target, &received).await;
     release_all(&dead_letters, &received, &queue).await?;
-    Ok(DeadLetterList { is_truncated: received.len() == args.limit.get(), messages: messages? })
+    let is_truncated = received.len() == args.limit.get();
+    Ok(DeadLetterList { is_truncated, messages: messages?, is_wide: args.wide })
 }
 
 async fn open_dead_letters(target: &Target) -> anyhow::Result<(DeadLetterQueue, ResourceRef)> {
@@ -111,14 +120,36 @@ async fn load_rows(target: &Target, received: &[DeadLetter]) -> anyhow::Result<V
     Ok(rows)
 }
 
+/// A table of messages, with whole ids and times.
 fn render_rows(messages: &[DeadLetterRow], now: UnixMillis) -> String {
-    let rows = messages.iter().map(|it| {
+    let message_ids = messages.iter().map(|it| it.message_id.clone());
+    let events = messages.iter().filter_map(|it| it.event.clone());
+    render_with_ids(messages, message_ids.collect(), events.collect(), |at| at.with_age(now))
+}
+
+/// The same with short ids, as other lists print them.
+fn render_short_rows(messages: &[DeadLetterRow], now: UnixMillis) -> String {
+    let message_ids: Vec<_> = messages.iter().map(|it| it.message_id.clone()).collect();
+    let events: Vec<_> = messages.iter().filter_map(|it| it.event.clone()).collect();
+    render_with_ids(messages, shorten(&message_ids), shorten(&events), |at| at.to_short_text(now))
+}
+
+/// The table of messages with these ids: one for each message, and one for each event that is of this inbox.
+fn render_with_ids(
+    messages: &[DeadLetterRow],
+    message_ids: Vec<String>,
+    events: Vec<String>,
+    time_text: impl Fn(Timestamp) -> String,
+) -> String {
+    let mut events = events.into_iter();
+    let rows = messages.iter().zip(message_ids).map(|(it, message_id)| {
+        let event = it.event.as_ref().and_then(|_| events.next());
         [
-            it.message_id.clone(),
-            it.event.clone().unwrap_or_else(|| "(unknown)".to_owned()),
+            message_id,
+            event.unwrap_or_else(|| NOT_OF_THIS_INBOX.to_owned()),
             it.state.unwrap_or("-").to_owned(),
             it.bytes.to_string(),
-            it.sent_at.map_or_else(|| "-".to_owned(), |at| at.with_age(now)),
+            it.sent_at.map_or_else(|| "-".to_owned(), &time_text),
         ]
     });
     render_table(["MESSAGE", "EVENT", "STATE", "BYTES", "FIRST SENT"], rows.collect(), "no dead letters")
@@ -127,7 +158,8 @@ fn render_rows(messages: &[DeadLetterRow], now: UnixMillis) -> String {
 impl Render for DeadLetterList {
     fn to_text(&self, now: UnixMillis) -> String {
         let more = if self.is_truncated { "\nThere may be more: --limit shows more.\n" } else { "" };
-        render_rows(&self.messages, now) + more
+        let render = if self.is_wide { render_rows } else { render_short_rows };
+        render(&self.messages, now) + more
     }
 }
 
@@ -234,7 +266,7 @@ impl Render for RedriveReport {
             return render_rows(&self.planned, now) + note + if self.is_dry_run { more } else { "" };
         }
         let rows = self.moved.iter().map(|it| {
-            let event = it.event.clone().unwrap_or_else(|| "(unknown)".to_owned());
+            let event = it.event.clone().unwrap_or_else(|| NOT_OF_THIS_INBOX.to_owned());
             [it.message_id.clone(), event, it.error.clone().unwrap_or_else(|| "back on the queue".to_owned())]
         });
         render_table(["MESSAGE", "EVENT", "OUTCOME"], rows.collect(), "nothing") + more

@@ -114,6 +114,10 @@ async fn dead_letters_are_listed_and_redriven_with_an_audit_entry() {
     messages.sort_by_key(|message| message["event"].is_null());
     assert_eq!((messages.len(), &messages[0]["event"]), (2, &COMPLETED.into()));
     assert_eq!(messages[0]["state"], "sent");
+    let text = harness.run("dead-letters list").await.stdout;
+    let of_event =
+        format!("\n{}  b-1                sent  ", &messages[0]["message_id"].as_str().unwrap()[..8]);
+    assert!(text.contains(&of_event) && text.contains("  not of this inbox  -     "), "{text}");
     assert_eq!(
         harness.run("--json dead-letters list --limit 1").await.json()["is_truncated"],
         true,

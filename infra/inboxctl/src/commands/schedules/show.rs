@@ -14,6 +14,7 @@ use crate::aws_error::WithResource;
 use crate::commands::batches::BatchOutput;
 use crate::commands::timeline::report::ScheduleOutput;
 use crate::output::{Render, format_duration, line, render_fields, render_table};
+use crate::short_id::shorten;
 use crate::target::Target;
 use crate::value_parsers::parse_id;
 
@@ -76,8 +77,9 @@ impl Render for ScheduleDetails {
             ("probed authorizers", Some(schedule.probes.len().to_string())),
         ]);
         text.extend(self.audit_entries.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
-        let rows = self.runs.iter().map(|run| {
-            [run.batch_id.clone(), run.state.to_owned(), run.expected.to_string(), run.status.clone()]
+        let ids: Vec<_> = self.runs.iter().map(|run| run.batch_id.clone()).collect();
+        let rows = self.runs.iter().zip(shorten(&ids)).map(|(run, short_id)| {
+            [short_id, run.state.to_owned(), run.expected.to_string(), run.status.clone()]
         });
         let headers = ["RUN", "STATE", "EXPECTED", "STATUS"];
         text + "\n" + &render_table(headers, rows.collect(), "no run was found yet")
