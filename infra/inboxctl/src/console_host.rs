@@ -11,6 +11,7 @@ use inbox_console::{
     Answer, Console, Defect, Finding, FindingStatus, Host, Inbox, SentDelivery, StackFacts, TestDelivery,
 };
 use inbox_core::delivery::Provider;
+use inbox_core::poll::PollTiming;
 
 use crate::commands::doctor;
 use crate::commands::doctor::check_result::{CheckResult, CheckStatus};
@@ -31,6 +32,8 @@ pub struct LocalInbox<'a> {
     pub http_url: &'a str,
     /// True if the worker processes the queue.
     pub has_worker: bool,
+    /// Intervals of its polls.
+    pub poll_timing: PollTiming,
 }
 
 /// Binds a console of the inbox that runs on this machine.
@@ -41,7 +44,9 @@ pub struct LocalInbox<'a> {
 pub async fn bind_local_console(port: u16, local: LocalInbox<'_>) -> anyhow::Result<Console> {
     let target = Arc::new(Target::of_local_endpoint(local.aws_url, local.http_url));
     let options = ConsoleOptions { port, is_read_only: false, has_worker: local.has_worker, by: None };
-    bind_console(target, options).await
+    // No stack's parameters tell them here.
+    let inbox = Inbox { poll_timing: local.poll_timing, ..inbox(&target).await? };
+    bind_console_of(inbox, target, options).await
 }
 
 /// Options of a console.
@@ -55,7 +60,14 @@ pub(crate) struct ConsoleOptions {
 
 /// Binds a console of a target's inbox.
 pub(crate) async fn bind_console(target: Arc<Target>, options: ConsoleOptions) -> anyhow::Result<Console> {
-    let inbox = inbox(&target).await?;
+    bind_console_of(inbox(&target).await?, target, options).await
+}
+
+async fn bind_console_of(
+    inbox: Inbox,
+    target: Arc<Target>,
+    options: ConsoleOptions,
+) -> anyhow::Result<Console> {
     let facts = StackFacts {
         stack: target.stack_name().map_or_else(|| inbox_name(&target), str::to_owned),
         account: account(&target, &inbox.events_queue_url),

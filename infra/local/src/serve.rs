@@ -156,11 +156,14 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         serving.extend(listener.serve_programs(|_| simulator.routes()));
         serving.push(simulator.run_every(rightfoot_only::TICK_PAUSE));
     }
-    serving.push(console::serve(&options, &aws_url, &http_url).await.context("--console-port")?);
+    let (console, console_url) =
+        console::serve(&options, &aws_url, &http_url).await.context("--console-port")?;
+    serving.push(console);
     if let Some(warning) = bind_warning(options.bind) {
         eprintln!("{warning}");
     }
-    println!("{}ready", startup_message(&options, &stack, [&http_url, &aws_url, &rightfoot_url], due_again)?);
+    let urls = [&http_url, &aws_url, &rightfoot_url, &console_url].map(String::as_str);
+    println!("{}ready", startup_message(&options, &stack, urls, due_again)?);
     wait_for_shutdown().await?;
     for task in serving {
         task.abort();
@@ -299,7 +302,7 @@ async fn terminated() -> anyhow::Result<()> {
 fn startup_message(
     options: &ServeOptions,
     stack: &Stack,
-    [http_url, aws_url, rightfoot_url]: [&str; 3],
+    [http_url, aws_url, rightfoot_url, console_url]: [&str; 4],
     due_again: usize,
 ) -> anyhow::Result<String> {
     let secret = options.fynapse_secrets.first().map(String::as_str).unwrap_or_default();
@@ -350,6 +353,11 @@ Submit a batch. The same submission_id again returns the same batch; another one
 submits a new batch:
 
   curl -s {aws_url}/2015-03-31/functions/rightfoot-requests/invocations -d '{{"action":"submit_batch","submission_id":"payroll-1","authorizers":[{{"authorizer_unique_id":"user-1","first_name":"Jane","last_name":"Doe","phone_number":"5551234567","ssn":"078051120","account_number":"000123456789","routing_number":"021000021"}}]}}'
+
+Look at what became of them, in the console or by command:
+
+  {console_url}
+  cargo run -q --bin inboxctl -- --endpoint-url {aws_url} events list
 
 "#
     ))
