@@ -24,7 +24,7 @@ function age(at) {
 function showTimes() {
   const inUtc = store.get("utc") === "yes";
   for (const element of document.querySelectorAll("time[datetime]")) {
-    const text = inUtc ? element.dateTime.replace("T", " ").replace(/\.\d+Z$/, "") : age(Date.parse(element.dateTime));
+    const text = inUtc ? element.dateTime.replace("T", " ").replace(/\.\d+Z$/, "Z") : age(Date.parse(element.dateTime));
     if (element.textContent !== text) element.textContent = text;
   }
 }
