@@ -10,6 +10,7 @@
     reason = "a test's own code: a surprise shall end the test"
 )]
 
+mod balances;
 mod cold_start;
 mod contracts;
 mod lambda_invoke;

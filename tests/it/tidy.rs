@@ -6,7 +6,7 @@ mod cargo_targets;
 mod citations;
 mod console_pages;
 mod dependencies;
-mod documents;
+pub(crate) mod documents;
 mod emitted_metrics;
 mod event_schemas;
 mod examples;

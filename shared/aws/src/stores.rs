@@ -32,6 +32,7 @@ mod processing;
 mod quarantine;
 mod restart_event;
 mod sharded_index;
+mod stored_balances;
 mod submissions;
 mod tracking;
 
@@ -49,6 +50,7 @@ pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
 pub use poll_store::{AlertedAuthorizers, BatchProgress, PollStore};
 pub use processing::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Processing};
 pub use quarantine::Quarantine;
+pub use stored_balances::StoredBalances;
 pub use submissions::{BeginOutcome, CompleteOutcome, Created, ReleaseOutcome, Submissions, TrackOutcome};
 pub use tracking::Tracking;
 
