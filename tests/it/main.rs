@@ -11,6 +11,7 @@
 )]
 
 mod balances;
+mod batch_events;
 mod cold_start;
 mod contracts;
 mod lambda_invoke;

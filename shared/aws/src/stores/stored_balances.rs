@@ -1,12 +1,15 @@
 //! Reads of the table `balances` for an operator: the balances of a batch, and the checks of an authorizer.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::Client;
 
 use inbox_core::id::Id;
-use inbox_core::limits::RETENTION_MIN_DAYS;
+use inbox_core::limits::{RETENTION_MIN_DAYS, SELECTED_BATCHES_MAX};
 
 use super::list_cursor::ListCursor;
 use super::list_page::{ExaminedPart, ListPage, PageStart};
+use super::selected_batches::SelectedBatches;
 use crate::AwsError;
 use crate::items::BalanceItem;
 use crate::table::attribute::Attribute;
@@ -58,6 +61,17 @@ impl StoredBalances {
         limit: usize,
     ) -> Result<ListPage<BalanceItem>, AwsError> {
         self.page(&BalanceList::OfAuthorizer(authorizer), start, limit).await
+    }
+
+    /// Finds the batches of the newest checks of an authorizer, [`SELECTED_BATCHES_MAX`] at most. One strongly consistent query.
+    pub async fn batches_of(&self, authorizer: &Id) -> Result<SelectedBatches, AwsError> {
+        let page = self.list_of_authorizer(authorizer, &PageStart::Newest, SELECTED_BATCHES_MAX).await?;
+        let mut seen = BTreeSet::new();
+        let ids = page.items.into_iter().map(|check| check.batch_id);
+        Ok(SelectedBatches {
+            ids: ids.filter(|id| seen.insert(id.clone())).collect(),
+            is_truncated: page.older.is_some(),
+        })
     }
 
     async fn page(
