@@ -6,6 +6,8 @@
 mod acts;
 #[path = "console/attacks.rs"]
 mod attacks;
+#[path = "console/balances.rs"]
+mod balances;
 #[path = "console/lists.rs"]
 mod lists;
 #[path = "console/overview.rs"]
@@ -26,7 +28,7 @@ use inbox_console::{
 };
 use inbox_core::delivery::Provider;
 use inbox_core::poll::PollTiming;
-use local::stack::{BALANCES_TABLE, DEAD_LETTER_QUEUE};
+use local::stack::DEAD_LETTER_QUEUE;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode};
@@ -137,8 +139,7 @@ impl Browser {
             sqs: patient(&clients.sqs),
             events_queue_url: stack.events_queue_url.clone(),
             dead_letter_queue_url: stack.queue_url(DEAD_LETTER_QUEUE).await.unwrap(),
-            dynamodb: clients.dynamodb.clone(),
-            balances_table: Some(BALANCES_TABLE.to_owned()),
+            balances: Some(world.balances()),
             poll_timing: PollTiming::default(),
         };
         let facts = StackFacts {

@@ -211,8 +211,15 @@ async fn nobody_reads_without_the_cookie_and_nothing_is_told() {
     let browser = browser_with_done_event().await;
     for cookie in ["", "a=b", "balance_inbox_console=x", &format!("balance_inbox_console_{}=", browser.port)]
     {
-        for path in ["/", "/events", "/event?id=fynapse/event/e-1", "/overview/flow", "/icon.svg", "/nowhere"]
-        {
+        for path in [
+            "/",
+            "/events",
+            "/event?id=fynapse/event/e-1",
+            "/overview/flow",
+            "/authorizer?id=user-1",
+            "/icon.svg",
+            "/nowhere",
+        ] {
             let mut headers = FROM_OWN_PAGE.to_vec();
             headers.push(("cookie", cookie));
             let page = browser.request(Method::GET, path, &headers, "").await;
@@ -317,9 +324,17 @@ async fn every_response_forbids_frames_foreign_scripts_and_caching() {
 #[tokio::test]
 async fn pages_hold_nothing_that_the_policy_blocks_and_load_nothing_from_elsewhere() {
     let browser = browser_with_done_event().await;
-    for path in
-        ["/", "/events", "/event?id=fynapse/event/e-1", "/send", "/quarantine", "/dead-letters", "/batches"]
-    {
+    browser.world.store_balances("b-1", None, &[("user-1", Some("1"))]).await;
+    for path in [
+        "/",
+        "/events",
+        "/event?id=fynapse/event/e-1",
+        "/authorizer?id=user-1",
+        "/send",
+        "/quarantine",
+        "/dead-letters",
+        "/batches",
+    ] {
         let page = browser.open(path).await;
         for attribute in ["style", "onclick", "onload", "onsubmit", "onerror"] {
             assert_eq!(page.attributes(&format!("[{attribute}]"), attribute), [""; 0], "{path}");
