@@ -179,6 +179,10 @@ async fn the_newest_hundred_batches_of_an_authorizer_are_found_by_one_query_and_
     let newest = select(&world, None, None, Some("user-1")).await.unwrap();
     assert_eq!((newest.ids.len(), newest.is_truncated, &newest.ids[0]), (100, true, &id("b-100")));
     assert_eq!(world.stack.connector.call_log().len(), 1);
+    // A batch among them is the whole answer; of another one it is not known.
+    let named = async |batch| select(&world, Some(batch), None, Some("user-1")).await.unwrap();
+    assert_eq!(named("b-100").await, batches(&["b-100"]));
+    assert_eq!(named("b-000").await, SelectedBatches { ids: vec![], is_truncated: true });
     // The list says so, too.
     world.stack.connector.clear_call_log();
     let filter = EventFilter { batches: Some(newest), ..EventFilter::default() };
