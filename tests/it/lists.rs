@@ -34,7 +34,7 @@ async fn write_events(world: &World, count: usize) {
 }
 
 /// Counts the calls of an operation since the log was cleared.
-fn count_calls(world: &World, operation: &str) -> usize {
+pub(crate) fn count_calls(world: &World, operation: &str) -> usize {
     world.stack.connector.call_log().iter().filter(|(call, _)| call.operation == operation).count()
 }
 
@@ -46,8 +46,8 @@ async fn list(
 ) -> (Vec<String>, ListPage<()>) {
     let page = world.stores().operator.list_events(filter, start, limit, world.now()).await.unwrap();
     let ids = page.items.iter().map(|event| event.key.event_id()).collect();
-    let ListPage { older, newer, examined, examined_to, .. } = page;
-    (ids, ListPage { items: Vec::new(), older, newer, examined, examined_to })
+    let ListPage { older, newer, examined, examined_to, is_truncated, .. } = page;
+    (ids, ListPage { items: Vec::new(), older, newer, examined, examined_to, is_truncated })
 }
 
 fn older(cursor: Option<ListCursor>) -> PageStart {

@@ -10,6 +10,8 @@
     reason = "a test's own code: a surprise shall end the test"
 )]
 
+mod balances;
+mod batch_events;
 mod cold_start;
 mod contracts;
 mod lambda_invoke;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use inbox_aws::stores::Created;
+use inbox_aws::balances::{BalanceSource, BalancesTable};
+use inbox_aws::stores::{Created, StoredBalances};
 use inbox_core::bus::detail::schemas;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::rightfoot_api::Balance;
 use jsonschema::Validator;
 use local::connector::until_crash;
 use local::inspect;
@@ -139,6 +141,31 @@ impl World {
     /// Receives all published events, and returns their ids, sorted.
     pub async fn drain_bus_ids(&self) -> Vec<String> {
         self.drain_bus().await.iter().map(|event| event.id().to_owned()).collect()
+    }
+
+    /// Stores balances of a batch, checked now, as the worker does; a check without an amount has failed with 3300.
+    pub async fn store_balances(
+        &self,
+        batch_id: &str,
+        schedule_id: Option<&str>,
+        rows: &[(&str, Option<&str>)],
+    ) {
+        let row = |(authorizer, amount): &(&str, Option<&str>)| Balance {
+            authorizer: Id::new(*authorizer).unwrap(),
+            amount: amount.map(|amount| amount.parse().unwrap()),
+            status_code: if amount.is_some() { 0 } else { 3_300 },
+            checked_at: Some(self.now()),
+        };
+        let (batch_id, schedule_id) = (Id::new(batch_id).unwrap(), schedule_id.and_then(Id::new));
+        let source =
+            BalanceSource { batch_id: &batch_id, schedule_id: schedule_id.as_ref(), received_at: self.now() };
+        let table = BalancesTable::new(self.stack.unrestricted_clients().dynamodb, BALANCES_TABLE, 0);
+        table.store(&rows.iter().map(row).collect::<Vec<_>>(), &source).await.unwrap();
+    }
+
+    /// Reader of the table `balances`, whose calls the connector logs.
+    pub fn balances(&self) -> StoredBalances {
+        StoredBalances::new(self.stack.unrestricted_clients().dynamodb, BALANCES_TABLE)
     }
 
     /// Items of the table `balances`, in order of their keys.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use inbox_aws::clock::Clock;
-use inbox_aws::stores::Stores;
+use inbox_aws::stores::{StoredBalances, Stores};
 use inbox_core::poll::PollTiming;
 use inbox_core::time::UnixMillis;
 
@@ -25,10 +25,8 @@ pub struct Inbox {
     pub events_queue_url: String,
     /// URL of its dead-letter queue.
     pub dead_letter_queue_url: String,
-    /// DynamoDB client, for the table of balances.
-    pub dynamodb: aws_sdk_dynamodb::Client,
-    /// Name of the table of balances; `None` if it is not known.
-    pub balances_table: Option<String>,
+    /// Reader of the table of balances; `None` if its name is not known.
+    pub balances: Option<StoredBalances>,
     /// Intervals of the polls of a batch that the console has tracked.
     pub poll_timing: PollTiming,
 }

@@ -1,65 +1,76 @@
-//! Stored balances of a batch, once they are asked for. The table of balances is keyed by authorizer, so they are found
-//! for known authorizers only: those of the batch's alerts, and one that the user names.
+//! Stored balances. They are personal data: a page shows them only in the answer to a `POST`, so no link and no history does.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use inbox_aws::AwsError;
+use inbox_aws::items::BalanceItem;
+use inbox_aws::stores::{ListPage, StoredBalances};
 use inbox_core::id::Id;
 use inbox_core::time::UnixMillis;
 
-use crate::app::Inbox;
+use crate::app::AppParts;
+use crate::layout::PageError;
+use crate::links::{Params, href};
+use crate::list_params::{PageTokens, page_start};
 use crate::time_text::TimeTag;
 
-const QUERY: &str = "dynamodb:Query";
-/// Most authorizers whose balances are read.
-const AUTHORIZERS_MAX: usize = 25;
-/// Checks of one authorizer that are read, the latest ones.
-const CHECKS_MAX: i32 = 100;
+/// Balances of a batch on one page.
+pub(crate) const BALANCES_PER_PAGE: usize = 100;
 
 /// A stored balance.
 pub(crate) struct BalanceRow {
     pub(crate) authorizer: String,
-    /// In dollars, as stored; a dash if the check failed.
-    pub(crate) balance: String,
+    pub(crate) link: String,
+    pub(crate) amount: String,
     pub(crate) status: String,
     pub(crate) checked_at: TimeTag,
 }
 
-/// Reads the balances of these authorizers in a batch, one query each. Also returns a note if some were left out.
+/// A page of the balances of a batch.
+pub(crate) struct RevealedBalances {
+    pub(crate) rows: Vec<BalanceRow>,
+    pub(crate) pages: PageTokens,
+}
+
+/// Reads the page of a batch's balances that the parameters name. One query.
 pub(crate) async fn balances_of_batch(
-    inbox: &Inbox,
+    app: &AppParts,
     batch_id: &Id,
-    authorizers: &[Id],
-    now: UnixMillis,
-) -> Result<(Vec<BalanceRow>, Option<String>), AwsError> {
-    let Some(table) = &inbox.balances_table else { return Ok((Vec::new(), None)) };
-    let mut rows = Vec::new();
-    for authorizer in authorizers.iter().take(AUTHORIZERS_MAX) {
-        let query = inbox
-            .dynamodb
-            .query()
-            .table_name(table)
-            .key_condition_expression("pk = :authorizer")
-            .expression_attribute_values(":authorizer", AttributeValue::S(authorizer.as_str().to_owned()))
-            .scan_index_forward(false)
-            .limit(CHECKS_MAX);
-        let page = query.send().await.map_err(|error| AwsError::from_sdk_error(QUERY, &error))?;
-        let of_batch = page.items().iter().filter_map(|item| {
-            let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str);
-            let (at, batch) = text("sk")?.split_once('#')?;
-            (batch == batch_id.as_str()).then(|| BalanceRow {
-                authorizer: authorizer.as_str().to_owned(),
-                balance: match item.get("balance").and_then(|value| value.as_n().ok()) {
-                    Some(amount) => format!("{amount} $"),
-                    None => "–".to_owned(),
-                },
-                status: text("status").unwrap_or_default().to_owned(),
-                checked_at: TimeTag::new(UnixMillis(at.parse().unwrap_or_default()), now),
-            })
-        });
-        rows.extend(of_batch);
+    params: &Params,
+) -> Result<RevealedBalances, PageError> {
+    let start = page_start(params)?;
+    let page = stored_balances(app)?.list_of_batch(batch_id, &start, BALANCES_PER_PAGE).await?;
+    Ok(RevealedBalances::new(&page, app.now()))
+}
+
+/// The reader of the table of balances.
+pub(crate) fn stored_balances(app: &AppParts) -> Result<&StoredBalances, PageError> {
+    app.inbox.balances.as_ref().ok_or_else(|| {
+        PageError::BadRequest(
+            "The console does not know the table of balances: start it with --balances-table.".to_owned(),
+        )
+    })
+}
+
+/// The amount as stored, digit for digit; a dash if the check failed.
+pub(crate) fn amount_text(balance: &BalanceItem) -> String {
+    balance.amount.map_or_else(|| "–".to_owned(), |amount| format!("{amount} $"))
+}
+
+impl RevealedBalances {
+    fn new(page: &ListPage<BalanceItem>, now: UnixMillis) -> Self {
+        let row = |balance: &BalanceItem| BalanceRow {
+            authorizer: balance.authorizer.as_str().to_owned(),
+            link: href("/authorizer", "id", balance.authorizer.as_str()),
+            amount: amount_text(balance),
+            status: status_text(balance),
+            checked_at: TimeTag::new(balance.checked_at, now),
+        };
+        Self { rows: page.items.iter().map(row).collect(), pages: PageTokens::new(page) }
     }
-    let note = (authorizers.len() > AUTHORIZERS_MAX).then(|| {
-        format!("Only the first {AUTHORIZERS_MAX} of {} authorizers with an alert.", authorizers.len())
-    });
-    Ok((rows, note))
+}
+
+/// Rightfoot's status, of a failed check with its code.
+pub(crate) fn status_text(balance: &BalanceItem) -> String {
+    match balance.status_code {
+        0 => balance.status.clone(),
+        code => format!("{} ({code})", balance.status),
+    }
 }

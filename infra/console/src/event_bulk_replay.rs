@@ -13,12 +13,12 @@ use inbox_core::event::EventKey;
 use inbox_core::limits::CONCURRENT_CALLS;
 use inbox_core::time::UnixMillis;
 
-use crate::app::App;
+use crate::app::{App, AppParts};
 use crate::event_list::event_filter;
 use crate::event_replay::{new_plan_id, plan_id};
 use crate::layout::{Layout, PageError, Section, html};
 use crate::links::{Params, href};
-use crate::list_params::time_range;
+use crate::list_params::{TOO_MUCH, time_range};
 use crate::operator_form::operator;
 use crate::results::{ActionResult, ResultRow};
 use crate::time_text::{TimeTag, pluralize};
@@ -48,8 +48,8 @@ struct BulkReplayPage {
 pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let now = app.now();
     let params = bounded(Params::new(query), now)?;
-    let (plan_id, filter) = (new_plan_id(), event_filter(&params, now)?);
-    let plan = app.stores().operator.plan_bulk_replay(&plan_id, &filter, EVENTS_MAX, now).await?;
+    let plan_id = new_plan_id();
+    let plan = make_plan(&app, &plan_id, &params, now).await?;
     let named = plan.events.iter().take(NAMED_MAX).map(EventKey::event_id);
     let button = format!("Replay {}", pluralize(plan.events.len() as u64, "event", "events"));
     Ok(html(&BulkReplayPage {
@@ -69,8 +69,8 @@ pub(crate) async fn plan(State(app): State<App>, Query(query): Query<Pairs>) -> 
 pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Result<Response, PageError> {
     let (form, now) = (Params::new(form), app.now());
     let plan_id = plan_id(&form)?.to_owned();
-    let filter = event_filter(&bounded(form.without(&["plan", "by", "why"]), now)?, now)?;
-    let plan = app.stores().operator.plan_bulk_replay(&plan_id, &filter, EVENTS_MAX, now).await?;
+    let params = bounded(form.without(&["plan", "by", "why"]), now)?;
+    let plan = make_plan(&app, &plan_id, &params, now).await?;
     let operator = operator(&app, &form)?;
     let total = plan.events.len();
     let name = app.results.keep(ActionResult {
@@ -82,6 +82,23 @@ pub(crate) async fn act(State(app): State<App>, Form(form): Form<Pairs>) -> Resu
     });
     tokio::spawn(replay_all(app.clone(), plan, operator, name.clone()));
     Ok(Redirect::to(&href("/result", "id", &name)).into_response())
+}
+
+async fn make_plan(
+    app: &AppParts,
+    plan_id: &str,
+    params: &Params,
+    now: UnixMillis,
+) -> Result<BulkReplayPlan, PageError> {
+    let filter = event_filter(app, params, now).await?;
+    let plan = app.stores().operator.plan_bulk_replay(plan_id, &filter, EVENTS_MAX, now).await?;
+    // A replay of a part would look like a replay of all, and the rest could not be replayed in the same way.
+    if plan.is_incomplete {
+        return Err(PageError::BadRequest(format!(
+            "This filter selects too much for a bulk replay: {TOO_MUCH}. Filter by one batch, or by time alone."
+        )));
+    }
+    Ok(plan)
 }
 
 /// The filter of a plan: with a beginning, and with an end that lies in the past, so that the act finds the events of the plan and

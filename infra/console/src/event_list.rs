@@ -7,13 +7,15 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use inbox_aws::items::EventRecord;
-use inbox_aws::stores::{EventFilter, ListCursor, PageStart};
+use inbox_aws::stores::{BatchSelector, EventFilter, ListCursor, PageStart, SelectedBatches};
 use inbox_core::delivery::Provider;
+use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
 use inbox_core::origin::Origin;
 use inbox_core::time::UnixMillis;
 
 use crate::app::{App, AppParts};
+use crate::balances::stored_balances;
 use crate::event_text::state_class;
 use crate::layout::{Layout, PageError, Section, fragment, html, render};
 use crate::links::{Params, href};
@@ -101,16 +103,16 @@ struct NewEvents {
 pub(crate) async fn list(State(app): State<App>, Query(query): Query<Pairs>) -> Result<Response, PageError> {
     let params = Params::new(query);
     let now = app.now();
-    let filter = event_filter(&params, now)?;
+    let filter = event_filter(&app, &params, now).await?;
     let page = app.stores().operator.list_events(&filter, &page_start(&params)?, PAGE_ITEMS, now).await?;
     let newest = match page.items.first() {
         Some(event) => ListCursor { at: event.received_at, pk: event.key.pk(), sk: event.key.sk() },
         None => ListCursor { at: now, pk: String::new(), sk: String::new() },
     };
     let own_filters = filters(&params);
-    let new_link = page
-        .newer
-        .is_none()
+    // To find the batches of a schedule or an authorizer costs too much to be repeated every few seconds.
+    let is_live = ["schedule", "authorizer"].iter().all(|name| own_filters.get(name).is_none());
+    let new_link = (is_live && page.newer.is_none())
         .then(|| own_filters.clone().with("newer", newest.to_string()).href("/events/new"));
     Ok(html(&EventsPage {
         layout: Layout::new(&app, Section::Events, title(&params)),
@@ -141,12 +143,18 @@ async fn render_new(app: &AppParts, params: &Params) -> Result<String, PageError
     if start == PageStart::Newest {
         return Err(PageError::BadRequest("The address names no event.".to_owned()));
     }
-    let page = app.stores().operator.list_events(&event_filter(params, now)?, &start, NEW_MAX, now).await?;
+    let filter = event_filter(app, params, now).await?;
+    let page = app.stores().operator.list_events(&filter, &start, NEW_MAX, now).await?;
     let plus = if page.items.len() == NEW_MAX { "+" } else { "" };
     render(&NewEvents { count: page.items.len(), plus, link: filters(params).href(PATH) })
 }
 
-pub(crate) fn event_filter(params: &Params, now: UnixMillis) -> Result<EventFilter, PageError> {
+/// The filter that the parameters describe. Batches of a schedule or an authorizer are looked up for it.
+pub(crate) async fn event_filter(
+    app: &AppParts,
+    params: &Params,
+    now: UnixMillis,
+) -> Result<EventFilter, PageError> {
     Ok(EventFilter {
         received: time_range(params, now)?,
         provider: parse(params, "provider", Provider::from_name)?,
@@ -155,7 +163,20 @@ pub(crate) fn event_filter(params: &Params, now: UnixMillis) -> Result<EventFilt
         subject: parse(params, "subject", |text| text.parse().ok())?,
         idempotency_key: params.get("key").map(str::to_owned),
         states: parse(params, "state", EventState::from_name)?.into_iter().collect::<BTreeSet<_>>(),
+        batches: selected_batches(app, params).await?,
     })
+}
+
+async fn selected_batches(app: &AppParts, params: &Params) -> Result<Option<SelectedBatches>, PageError> {
+    let id = |name| parse(params, name, |text| Id::new(text));
+    let selector = BatchSelector {
+        batch_id: id("batch")?,
+        schedule_id: id("schedule")?,
+        authorizer: id("authorizer")?
+            .map(|id| Ok::<_, PageError>((id, stored_balances(app)?)))
+            .transpose()?,
+    };
+    Ok(app.stores().operator.select_batches(&selector).await?)
 }
 
 fn tabs(filters: &Params) -> Vec<StateTab> {

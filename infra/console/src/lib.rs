@@ -12,12 +12,13 @@
 //! |---|---|
 //! | who may ask | `guard`, `session` |
 //! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `quarantine_text` |
-//! | pages that show | `overview`, `event_list`, `event_page`, `tracked_list`, `tracked_page`, `quarantine_page`, `audit_page`, `search` |
+//! | pages that show | `overview`, `event_list`, `event_page`, `tracked_list`, `tracked_page`, `authorizer_page`, `quarantine_page`, `audit_page`, `search` |
 //! | acts | `event_replay`, `event_bulk_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
 
 mod app;
 mod assets;
 mod audit_page;
+mod authorizer_page;
 mod balances;
 mod charts;
 mod dead_letters_page;

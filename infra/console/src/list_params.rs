@@ -10,6 +10,9 @@ use crate::links::Params;
 
 /// Items of a page.
 pub(crate) const PAGE_ITEMS: usize = 50;
+/// What a filter by batch, schedule or authorizer leaves out.
+pub(crate) const TOO_MUCH: &str = "of the batches of a schedule or an authorizer, the newest 100 are found, and at most 500 \
+                                   events of these are read";
 /// Parameters that name a page, not a filter.
 const PAGE_PARAMETERS: [&str; 2] = ["older", "newer"];
 
@@ -18,7 +21,7 @@ pub(crate) struct PageLinks {
     pub(crate) newest: Option<String>,
     pub(crate) newer: Option<String>,
     pub(crate) older: Option<String>,
-    /// Said if a filter has left out many items.
+    /// Said if a filter has left out many items, or a limit has.
     pub(crate) note: Option<String>,
 }
 
@@ -30,19 +33,39 @@ impl PageLinks {
             cursor.as_ref().map(|cursor| filters.clone().with(name, cursor.to_string()).href(path))
         };
         let is_first = page.newer.is_none();
-        let note = (page.items.len() < PAGE_ITEMS && page.older.is_some()).then(|| {
-            format!(
+        let note = if page.is_truncated {
+            Some(format!(
+                "There may be more, which no page has: {TOO_MUCH}. The runs of a schedule are looked for among some 2,000 batches \
+                 that were tracked last."
+            ))
+        } else if page.items.len() < PAGE_ITEMS && page.older.is_some() {
+            Some(format!(
                 "{} of the {} items that this page has compared with the filter. Go on with older ones.",
                 page.items.len(),
                 page.examined
-            )
-        });
+            ))
+        } else {
+            None
+        };
         Self {
             newest: (!is_first).then(|| filters.href(path)),
             newer: link("newer", &page.newer),
             older: link("older", &page.older),
             note,
         }
+    }
+}
+
+/// Tokens of the pages before and after, for forms: what is revealed has no address.
+pub(crate) struct PageTokens {
+    pub(crate) newer: Option<String>,
+    pub(crate) older: Option<String>,
+}
+
+impl PageTokens {
+    pub(crate) fn new<T>(page: &ListPage<T>) -> Self {
+        let token = |cursor: &Option<ListCursor>| cursor.as_ref().map(ToString::to_string);
+        Self { newer: token(&page.newer), older: token(&page.older) }
     }
 }
 

@@ -11,8 +11,9 @@ use axum::routing::{get, post};
 use crate::app::App;
 use crate::layout::{PageError, show_errors};
 use crate::{
-    assets, audit_page, dead_letters_page, event_bulk_replay, event_list, event_page, event_replay, guard,
-    overview, quarantine_page, quarantine_replay, result_page, search, send_page, tracked_list, tracked_page,
+    assets, audit_page, authorizer_page, dead_letters_page, event_bulk_replay, event_list, event_page,
+    event_replay, guard, overview, quarantine_page, quarantine_replay, result_page, search, send_page,
+    tracked_list, tracked_page,
 };
 
 /// Largest form: the ids of a bulk act.
@@ -34,7 +35,7 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Routes that change nothing. A payload is revealed by `POST`, so that no link and no history reveals one.
+/// Routes that change nothing. A payload or a balance is revealed by `POST`, so that no link and no history reveals one.
 fn reading_routes() -> Router<App> {
     Router::new()
         .route("/", get(overview::show))
@@ -53,6 +54,8 @@ fn reading_routes() -> Router<App> {
         .route("/batch", get(tracked_page::show_batch))
         .route("/batch/live", get(tracked_page::show_batch_live))
         .route("/batch/balances", post(tracked_page::reveal_balances))
+        .route("/authorizer", get(authorizer_page::show))
+        .route("/authorizer/balances", post(authorizer_page::reveal_balances))
         .route("/schedules", get(tracked_list::schedules))
         .route("/schedule", get(tracked_page::show_schedule))
         .route("/schedule/live", get(tracked_page::show_schedule_live))

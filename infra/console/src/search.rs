@@ -1,8 +1,9 @@
-//! The search box: any id leads to its page.
+//! The search box: any id leads to its page. An authorizer is found by its whole id only: it is no item of the inbox.
 
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use inbox_aws::stores::PageStart;
 use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
@@ -82,6 +83,11 @@ async fn exact(app: &AppParts, id: &Id) -> Result<Vec<Match>, PageError> {
         if !app.stores().operator.timeline(&pk).await?.is_empty() {
             matches.push(Match::new(kind, path, id.as_str()));
         }
+    }
+    if let Some(balances) = &app.inbox.balances
+        && !balances.list_of_authorizer(id, &PageStart::Newest, 1).await?.items.is_empty()
+    {
+        matches.push(Match::new("authorizer", "/authorizer", id.as_str()));
     }
     for key in Provider::ALL.iter().filter_map(|provider| EventKey::signed(*provider, id.clone())) {
         if app.stores().operator.event(&key).await?.is_some() {

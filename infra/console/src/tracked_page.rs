@@ -14,7 +14,7 @@ use inbox_core::time::UnixMillis;
 use inbox_core::timeline_status::BatchStatus;
 
 use crate::app::{App, AppParts};
-use crate::balances::{BalanceRow, balances_of_batch};
+use crate::balances::{RevealedBalances, balances_of_batch};
 use crate::event_page::StepView;
 use crate::event_text::{Step, event_steps, state_class, status_text};
 use crate::layout::{Layout, PageError, Section, fragment, html, render};
@@ -67,10 +67,11 @@ struct TrackedPage {
     id: String,
     view: TrackedStatusView,
     live_link: String,
+    /// Text and link of a list of events.
+    events_link: Option<(&'static str, String)>,
     /// Form that reveals the balances; only of a batch.
     has_balances: bool,
-    balances: Option<Vec<BalanceRow>>,
-    balances_note: Option<String>,
+    balances: Option<RevealedBalances>,
     track_link: Option<String>,
 }
 
@@ -96,6 +97,15 @@ impl Kind {
             Self::Batch => "Batch",
             Self::Schedule => "Schedule",
             Self::Submission => "Submission",
+        }
+    }
+
+    /// Text of the link to the events; the filter's name is that of the kind.
+    const fn events_text(self) -> Option<&'static str> {
+        match self {
+            Self::Batch => Some("Events of this batch"),
+            Self::Schedule => Some("Events of its runs"),
+            Self::Submission => None,
         }
     }
 
@@ -153,7 +163,7 @@ pub(crate) async fn show_submission_live(
     show_live(&app, Kind::Submission, query).await
 }
 
-/// `POST /batch/balances`: the page of a batch with its stored balances.
+/// `POST /batch/balances`: the page of a batch with a page of its stored balances.
 pub(crate) async fn reveal_balances(
     State(app): State<App>,
     Form(form): Form<Pairs>,
@@ -161,14 +171,9 @@ pub(crate) async fn reveal_balances(
     let params = Params::new(form);
     let (id, timeline) = load(&app, Kind::Batch, &params).await?;
     let batch_id = Id::new(id.clone()).ok_or_else(|| no_id(Kind::Batch))?;
-    let mut authorizers: Vec<Id> = timeline.alerts.iter().map(|alert| alert.authorizer.clone()).collect();
-    authorizers.extend(params.get("authorizer").and_then(Id::new));
-    authorizers.sort();
-    authorizers.dedup();
-    let (rows, note) = balances_of_batch(&app.inbox, &batch_id, &authorizers, app.now()).await?;
+    let balances = balances_of_batch(&app, &batch_id, &params).await?;
     let mut page = page(&app, Kind::Batch, id, &timeline).await?;
-    page.balances = Some(rows);
-    page.balances_note = note;
+    page.balances = Some(balances);
     Ok(html(&page))
 }
 
@@ -219,9 +224,9 @@ async fn page(app: &AppParts, kind: Kind, id: String, timeline: &Timeline) -> Re
         kind: kind.title(),
         view: TrackedStatusView::new(kind, timeline, events, app.now()),
         live_link: href(&format!("/{}/live", kind.name()), "id", &id),
-        has_balances: kind == Kind::Batch && app.inbox.balances_table.is_some(),
+        events_link: kind.events_text().map(|text| (text, href("/events", kind.name(), &id))),
+        has_balances: kind == Kind::Batch && app.inbox.balances.is_some(),
         balances: None,
-        balances_note: None,
         track_link: is_untracked.then(|| href("/batches/track", "id", &id)),
         id,
     })

@@ -8,6 +8,8 @@ mod acts;
 mod attacks;
 #[path = "console/audit.rs"]
 mod audit;
+#[path = "console/balances.rs"]
+mod balances;
 #[path = "console/lists.rs"]
 mod lists;
 #[path = "console/overview.rs"]
@@ -28,7 +30,7 @@ use inbox_console::{
 };
 use inbox_core::delivery::Provider;
 use inbox_core::poll::PollTiming;
-use local::stack::{BALANCES_TABLE, DEAD_LETTER_QUEUE};
+use local::stack::DEAD_LETTER_QUEUE;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode};
@@ -139,8 +141,7 @@ impl Browser {
             sqs: patient(&clients.sqs),
             events_queue_url: stack.events_queue_url.clone(),
             dead_letter_queue_url: stack.queue_url(DEAD_LETTER_QUEUE).await.unwrap(),
-            dynamodb: clients.dynamodb.clone(),
-            balances_table: Some(BALANCES_TABLE.to_owned()),
+            balances: Some(world.balances()),
             poll_timing: PollTiming::default(),
         };
         let facts = StackFacts {

@@ -1,6 +1,7 @@
 //! The commands, one module each: its arguments, what it does, and its report.
 
 mod audit;
+mod balances;
 mod batches;
 mod console;
 mod dead_letters;
@@ -21,6 +22,7 @@ use clap::Subcommand;
 use crate::output::Rendered;
 use crate::target::Target;
 use audit::ListAuditArgs;
+use balances::BalancesCommand;
 use batches::BatchesCommand;
 use console::ConsoleArgs;
 use dead_letters::DeadLettersCommand;
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     /// Tracked batches.
     #[command(subcommand)]
     Batches(BatchesCommand),
+    /// Stored balances.
+    #[command(subcommand)]
+    Balances(BalancesCommand),
     /// Tracked schedules.
     #[command(subcommand)]
     Schedules(SchedulesCommand),
@@ -91,6 +96,7 @@ impl Command {
             Self::Timeline(args) => target.render(&Box::pin(timeline::show(target, args)).await?),
             Self::Events(command) => Box::pin(command.run(target)).await,
             Self::Batches(command) => Box::pin(command.run(target)).await,
+            Self::Balances(command) => Box::pin(command.run(target)).await,
             Self::Schedules(command) => Box::pin(command.run(target)).await,
             Self::Submissions(command) => Box::pin(command.run(target)).await,
             Self::Quarantine(command) => Box::pin(command.run(target)).await,

@@ -84,15 +84,13 @@ async fn bind_console_of(
 }
 
 async fn inbox(target: &Target) -> anyhow::Result<Inbox> {
-    let config = aws_sdk_dynamodb::config::Builder::from(&target.sdk).build();
     Ok(Inbox {
         stores: target.stores()?,
         clock: target.clock.clone(),
         sqs: target.sqs(),
         events_queue_url: target.events_queue().await?.name,
         dead_letter_queue_url: target.dead_letter_queue().await?.name,
-        dynamodb: aws_sdk_dynamodb::Client::from_conf(config),
-        balances_table: target.balances_table().ok().map(|table| table.name),
+        balances: target.stored_balances().ok(),
         poll_timing: poll_timing(&stack_parameters::function_env(target))
             .context("the stack's parameters")?,
     })

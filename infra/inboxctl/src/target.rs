@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use inbox_aws::clock::Clock;
-use inbox_aws::stores::{Stores, Table};
+use inbox_aws::stores::{StoredBalances, Stores, Table};
 use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::time::UnixMillis;
@@ -184,6 +184,11 @@ impl Target {
         let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk).interceptor(self.clock_skew.clone());
         let db = aws_sdk_dynamodb::Client::from_conf(config.build());
         Ok(Stores::new(Table::new(db, self.inbox_table()?.name, retention_days)))
+    }
+
+    /// Reader of the table of balances.
+    pub(crate) fn stored_balances(&self) -> anyhow::Result<StoredBalances> {
+        Ok(StoredBalances::new(aws_sdk_dynamodb::Client::new(&self.sdk), self.balances_table()?.name))
     }
 
     /// Fails soon, with one error, if AWS cannot be reached.

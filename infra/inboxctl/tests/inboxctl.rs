@@ -6,6 +6,8 @@
 mod aws_account;
 #[path = "inboxctl/aws_profiles.rs"]
 mod aws_profiles;
+#[path = "inboxctl/balances.rs"]
+mod balances;
 #[path = "inboxctl/bulk_replay.rs"]
 mod bulk_replay;
 #[path = "inboxctl/cli_errors.rs"]

@@ -8,11 +8,14 @@
 //! | `status_code`, `status` | Rightfoot's code, and its meaning |
 //! | `batch_id`, `schedule_id` | where the balance comes from; `schedule_id` only if the batch is known to be a schedule's run |
 //! | `expires_at` | the time, in seconds, from which DynamoDB may delete it; absent if it is kept for ever |
+//!
+//! The index `batch` has the partition key `batch_id`, the sort key `pk`, and all attributes: a query of it has the balances of a
+//! batch. It is eventually consistent. [`crate::stores::StoredBalances`] reads both.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 
 use inbox_core::effect::status_code_name;
 use inbox_core::id::Id;
@@ -21,11 +24,19 @@ use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 
 use crate::backoff::Backoff;
+use crate::items::BalanceItem;
 use crate::table::value::Item;
 use crate::{AwsError, AwsErrorKind};
 
 const WRITE: &str = "dynamodb:BatchWriteItem";
 /// Retries of the unprocessed items of a call.
+///
+/// All balances of a batch are one partition of the index `batch`, which takes 1,000 writes a second. While it is busy, DynamoDB
+/// leaves items unprocessed. These pauses last 1.55 s together, in which the partition takes 1,550 items. At the same time, the
+/// worker has at most fifty calls of 25 items under way (by default five instances, ten messages each), so each of them gets its
+/// turn, even if all are about one batch. A batch of 5,000 authorizers is 200 calls, one after another, each with its own pauses:
+/// five seconds of the minute that the worker has for a message. If a call fails all the same, the message returns, and the next
+/// attempt writes the same items again.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), 5);
 
 /// Writes the table `balances`.
@@ -98,51 +109,16 @@ impl BalancesTable {
     fn to_item(&self, row: &Balance, source: &BalanceSource<'_>) -> Item {
         // Not the present time: storing a row again must write the same item.
         let checked_at = row.checked_at.unwrap_or(source.received_at);
-        let mut item = Item::from([
-            ("pk".to_owned(), text(row.authorizer.as_str())),
-            ("sk".to_owned(), text(sort_key(checked_at, source.batch_id))),
-        ]);
-        let mut set = |name: &str, value| item.insert(name.to_owned(), value);
-        set("balance", row.amount.map_or(AttributeValue::Null(true), number));
-        set("status_code", number(row.status_code));
-        set("status", text(status_code_name(row.status_code)));
-        set("batch_id", text(source.batch_id.as_str()));
-        if let Some(schedule_id) = source.schedule_id {
-            set("schedule_id", text(schedule_id.as_str()));
-        }
-        if self.retention_days > 0 {
-            set("expires_at", number(checked_at.secs().plus_days(self.retention_days).0));
-        }
-        item
-    }
-}
-
-fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
-}
-
-fn number(value: impl ToString) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-/// The sort key of a check. Its digits have a fixed width, so keys sort by time.
-fn sort_key(checked_at: UnixMillis, batch_id: &Id) -> String {
-    // A negative number would not sort as text.
-    format!("{:015}#{}", checked_at.0.max(0), batch_id.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use inbox_core::limits::ID_MAX_BYTES;
-
-    #[test]
-    fn sort_keys_order_by_time_and_fit_into_the_size_limit() {
-        let batch_id = Id::new("b").unwrap();
-        assert_eq!(sort_key(UnixMillis(1_795_356_000_123), &batch_id), "001795356000123#b");
-        assert!(sort_key(UnixMillis(999), &batch_id) < sort_key(UnixMillis(1_000), &batch_id));
-        assert_eq!(sort_key(UnixMillis(-5), &batch_id), "000000000000000#b");
-        let longest = Id::new("x".repeat(ID_MAX_BYTES)).unwrap();
-        assert!(sort_key(UnixMillis(0), &longest).len() <= 1_024);
+        let expires_at = checked_at.secs().plus_days(self.retention_days);
+        let item = BalanceItem {
+            authorizer: row.authorizer.clone(),
+            batch_id: source.batch_id.clone(),
+            schedule_id: source.schedule_id.cloned(),
+            amount: row.amount,
+            status_code: row.status_code,
+            status: status_code_name(row.status_code).to_owned(),
+            checked_at,
+        };
+        item.to_item((self.retention_days > 0).then_some(expires_at))
     }
 }

@@ -12,6 +12,8 @@
 //!
 //! A subject has two more items without a type of their own, because they are only updated: `bound`
 //! (`stores/bound_subjects.rs`) and `open#<day>` (`stores/processing/untracked_slots.rs`).
+//!
+//! [`BalanceItem`] is the item of the other table, `balances`.
 
 use strum::IntoEnumIterator;
 
@@ -19,6 +21,7 @@ use crate::table::attribute::Attribute;
 
 mod alert_effect;
 mod audit;
+mod balance;
 mod batch;
 mod bulk_replay;
 pub(crate) mod event_record;
@@ -32,6 +35,7 @@ pub(crate) mod tracking_state;
 
 pub use alert_effect::AlertEffectItem;
 pub use audit::AuditItem;
+pub use balance::BalanceItem;
 pub use batch::BatchItem;
 pub use bulk_replay::BulkReplay;
 pub use event_record::EventRecord;

@@ -31,7 +31,9 @@ mod poll_store;
 mod processing;
 mod quarantine;
 mod restart_event;
+mod selected_batches;
 mod sharded_index;
+mod stored_balances;
 mod submissions;
 mod tracking;
 
@@ -41,7 +43,7 @@ pub use event_store::EventStore;
 pub use list_cursor::{InvalidListCursor, ListCursor};
 pub use list_page::{ListPage, PageStart};
 pub use operator::{
-    AuditFilter, BatchFilter, BulkReplayPlan, EventFilter, LISTED_ATTRIBUTES, OperatorStore,
+    AuditFilter, BatchFilter, BatchSelector, BulkReplayPlan, EventFilter, LISTED_ATTRIBUTES, OperatorStore,
     QuarantineFilter, ReplayOutcome, ScheduleChange, ScheduleFilter, SubmissionFilter, TimeRange, Timeline,
     TrackedWithProblem,
 };
@@ -49,6 +51,8 @@ pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
 pub use poll_store::{AlertedAuthorizers, BatchProgress, PollStore};
 pub use processing::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Processing};
 pub use quarantine::Quarantine;
+pub use selected_batches::SelectedBatches;
+pub use stored_balances::StoredBalances;
 pub use submissions::{BeginOutcome, CompleteOutcome, Created, ReleaseOutcome, Submissions, TrackOutcome};
 pub use tracking::Tracking;
 

@@ -37,7 +37,7 @@ pub(super) fn headings(document: &str) -> Vec<(usize, &str)> {
 }
 
 /// The text under a heading of any level, up to the next one that is not below it.
-pub(super) fn section(document: &str, title: &str) -> String {
+pub(crate) fn section(document: &str, title: &str) -> String {
     let text = read_file(document);
     let heading = |(is_prose, line)| if is_prose { heading(line) } else { None };
     let mut lines = lines(&text).skip_while(|it| heading(*it).is_none_or(|(_, text)| text != title));

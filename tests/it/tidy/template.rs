@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::types::TableDescription;
 use inbox_aws::config::{CommonConfig, Env};
 use inbox_aws::webhook_function::WebhookConfig;
 use inbox_core::delivery::Provider;
 use inbox_core::limits;
 use inbox_core::providers::ProviderSpec;
-use local::stack::INBOX_TABLE;
+use local::stack::{BALANCES_TABLE, INBOX_TABLE};
 use serde_json::{Map, Value, json};
 use serde_yaml_ng::Value as Yaml;
 use tests::World;
@@ -294,19 +295,24 @@ fn every_log_ends_some_day() {
     }
 }
 
-/// The table of the tests and the local system equals the template's.
+/// The tables of the tests and the local system equal the template's.
 #[tokio::test]
-async fn the_local_table_has_the_templates_keys_and_index() {
+async fn the_local_tables_have_the_templates_keys_and_indexes() {
     let world = World::new().await;
-    let described =
-        world.stack.inspector.dynamodb.describe_table().table_name(INBOX_TABLE).send().await.unwrap();
-    let local = described.table.unwrap();
+    for (id, name) in [("InboxTable", INBOX_TABLE), ("BalancesTable", BALANCES_TABLE)] {
+        let described =
+            world.stack.inspector.dynamodb.describe_table().table_name(name).send().await.unwrap();
+        let table = template()["Resources"][id]["Properties"].clone();
+        assert_same_schema(&described.table.unwrap(), &table, id);
+    }
+}
+
+fn assert_same_schema(local: &TableDescription, table: &Value, id: &str) {
     let schema = |keys: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
         let key = |key: &aws_sdk_dynamodb::types::KeySchemaElement| json!({"AttributeName": key.attribute_name, "KeyType": key.key_type.as_str()});
         keys.iter().map(key).collect()
     };
-    let table = template()["Resources"]["InboxTable"]["Properties"].clone();
-    assert_eq!(schema(local.key_schema()), table["KeySchema"]);
+    assert_eq!(schema(local.key_schema()), table["KeySchema"], "{id}");
     let types = |attributes: Vec<(String, String)>| attributes.into_iter().collect::<BTreeMap<_, _>>();
     let local_types = local.attribute_definitions().iter();
     let local_types =
@@ -315,7 +321,7 @@ async fn the_local_table_has_the_templates_keys_and_index() {
         let text = |name: &str| it[name].as_str().unwrap().to_owned();
         (text("AttributeName"), text("AttributeType"))
     });
-    assert_eq!(types(local_types.collect()), types(template_types.collect()));
+    assert_eq!(types(local_types.collect()), types(template_types.collect()), "{id}");
     let projection = |it: &aws_sdk_dynamodb::types::Projection| {
         let kind = it.projection_type.as_ref().unwrap().as_str();
         match it.non_key_attributes() {
@@ -334,5 +340,5 @@ async fn the_local_table_has_the_templates_keys_and_index() {
             })
         })
         .collect();
-    assert_eq!(Value::Array(indexes), table["GlobalSecondaryIndexes"]);
+    assert_eq!(Value::Array(indexes), table["GlobalSecondaryIndexes"], "{id}");
 }

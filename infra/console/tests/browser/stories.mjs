@@ -25,6 +25,7 @@ async function paths(system) {
     "/", "/events", "/events?state=done", `/event?id=${event}`, `/events/replay?id=${event}`, "/batches",
     `/batch?id=${batch}`, "/batches/track", "/schedules", "/submissions", "/submission?id=payroll-1", "/quarantine", item,
     item.replace("/item", "/replay"), "/dead-letters", "/audit", "/send", "/checks", "/search?q=e", "/nowhere",
+    `/events?batch=${batch}`, "/authorizer?id=user-1",
   ];
 }
 

@@ -216,6 +216,7 @@ async fn nobody_reads_without_the_cookie_and_nothing_is_told() {
             "/events",
             "/event?id=fynapse/event/e-1",
             "/audit",
+            "/authorizer?id=user-1",
             "/overview/flow",
             "/icon.svg",
             "/nowhere",
@@ -324,10 +325,12 @@ async fn every_response_forbids_frames_foreign_scripts_and_caching() {
 #[tokio::test]
 async fn pages_hold_nothing_that_the_policy_blocks_and_load_nothing_from_elsewhere() {
     let browser = browser_with_done_event().await;
+    browser.world.store_balances("b-1", None, &[("user-1", Some("1"))]).await;
     for path in [
         "/",
         "/events",
         "/event?id=fynapse/event/e-1",
+        "/authorizer?id=user-1",
         "/send",
         "/quarantine",
         "/dead-letters",

@@ -150,6 +150,8 @@ async fn no_page_scans_the_table() {
         "/quarantine",
         "/audit?action=replay",
         "/search?q=e-0",
+        "/events?schedule=s-1",
+        "/events?authorizer=user-1",
         "/events/replay?id=fynapse/event/e-000",
     ] {
         browser.open(path).await;

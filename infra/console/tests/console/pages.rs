@@ -44,8 +44,14 @@ async fn every_page_can_be_used_by_keyboard_and_by_ear() {
     let browser = Browser::new().await;
     browser.world.deliver_fynapse(extract_body("e-1")).await;
     browser.world.mark_done("fynapse/event/e-1").await;
-    let event = ["/event?id=fynapse/event/e-1", "/events/replay?id=fynapse/event/e-1"];
-    for path in PATHS.iter().chain(&event) {
+    browser.world.store_balances("b-1", None, &[("user-1", Some("1"))]).await;
+    let more = [
+        "/event?id=fynapse/event/e-1",
+        "/events/replay?id=fynapse/event/e-1",
+        "/events?batch=b-1&schedule=s-1&authorizer=user-1",
+        "/authorizer?id=user-1",
+    ];
+    for path in PATHS.iter().chain(&more) {
         let page = browser.open(path).await;
         assert_eq!(page.attributes("html", "lang"), ["en"]);
         assert_eq!(page.attributes("a.skip", "href"), ["#content"]);
@@ -177,29 +183,6 @@ async fn a_quarantined_event_leads_to_its_item_and_the_item_says_what_to_do() {
     assert!(revealed.text.contains("NEW_TYPE"));
     let file = browser.post("/quarantine/download", &[("id", &id)]).await;
     assert!(file.header("content-disposition").starts_with("attachment"));
-}
-
-#[tokio::test]
-async fn balances_of_a_batch_are_shown_only_on_request() {
-    let rightfoot = RightfootWorld::with_run("r-1", &[("user-123", "150.00"), ("b", "1.00")]).await;
-    let world = &rightfoot.world;
-    world.deliver_rightfoot(completion_body("r-1", "u-1")).await;
-    world.run_worker().await;
-    assert_eq!(world.stored_balances().await.len(), 2);
-    let browser = Browser::with(world.clone(), TestHost::default(), false).await;
-    let page = browser.open("/batch?id=r-1").await;
-    assert!(!page.text.contains("150"), "hidden until it is asked for");
-    let rows = "[aria-label=Balances] tbody tr";
-    let revealed = browser.post("/batch/balances", &[("id", "r-1"), ("authorizer", "user-123")]).await;
-    assert_eq!(revealed.texts(rows), ["user-123 150 $ success 0 s ago"]);
-    // The table is keyed by authorizer: without an alert or a name, there is nobody to look up.
-    let nobody = browser.post("/batch/balances", &[("id", "r-1")]).await;
-    assert_eq!(nobody.texts(".empty"), ["No balance of these authorizers in this batch is stored."]);
-    // An alert names its authorizer.
-    world.deliver_rightfoot(alert_body("r-1", "u-2")).await;
-    world.run_worker().await;
-    let alerted = browser.post("/batch/balances", &[("id", "r-1")]).await;
-    assert_eq!(alerted.texts(rows).len(), 1);
 }
 
 #[tokio::test]

@@ -137,6 +137,8 @@ async fn misconfigured_resources_are_reported() {
     lines.push(line("--table balances", "table of the inbox").await);
     lines.push(line("--table nowhere", "table of the inbox").await);
     lines.push(line("--bus nowhere", "event bus").await);
+    // It only warns about this one, so something else makes it fail.
+    lines.push(line("--balances-table inbox --bus nowhere", "table of balances").await);
     lines.push(line("--dead-letter-queue-url nowhere", "dead-letter queue").await);
     for secret in ["five", "half", "pairs"] {
         lines.push(line(&format!("--fynapse-secret {secret}"), "secret of Fynapse").await);

@@ -42,18 +42,18 @@ pub(super) async fn create_tables(clients: &Clients) -> anyhow::Result<()> {
     };
     let exists = async |name| clients.dynamodb.describe_table().table_name(name).send().await.is_ok();
     // Tables in a file exist after a restart; all other resources are in memory and always new.
+    // All indexes as in template.yaml.
+    let index = |name: &str, hash: &str, range: &str, projection: Projection| {
+        anyhow::Ok(
+            GlobalSecondaryIndex::builder()
+                .index_name(name)
+                .key_schema(key(hash, KeyType::Hash)?)
+                .key_schema(key(range, KeyType::Range)?)
+                .projection(projection)
+                .build()?,
+        )
+    };
     if !exists(INBOX_TABLE).await {
-        // Both indexes as in template.yaml.
-        let index = |name: &str, projection: Projection| {
-            anyhow::Ok(
-                GlobalSecondaryIndex::builder()
-                    .index_name(name)
-                    .key_schema(key(name, KeyType::Hash)?)
-                    .key_schema(key(&format!("{name}_at"), KeyType::Range)?)
-                    .projection(projection)
-                    .build()?,
-            )
-        };
         let keys_only = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
         let listed_attributes = LISTED_ATTRIBUTES.iter().map(|name| (*name).to_owned()).collect();
         let listed_attributes = Projection::builder()
@@ -65,13 +65,18 @@ pub(super) async fn create_tables(clients: &Clients) -> anyhow::Result<()> {
             .attribute_definitions(attribute("due_at", ScalarAttributeType::N)?)
             .attribute_definitions(attribute("listed", ScalarAttributeType::S)?)
             .attribute_definitions(attribute("listed_at", ScalarAttributeType::N)?)
-            .global_secondary_indexes(index("due", keys_only)?)
-            .global_secondary_indexes(index("listed", listed_attributes)?)
+            .global_secondary_indexes(index("due", "due", "due_at", keys_only)?)
+            .global_secondary_indexes(index("listed", "listed", "listed_at", listed_attributes)?)
             .send()
             .await?;
     }
     if !exists(BALANCES_TABLE).await {
-        create(BALANCES_TABLE)?.send().await?;
+        let all = Projection::builder().projection_type(ProjectionType::All).build();
+        create(BALANCES_TABLE)?
+            .attribute_definitions(attribute("batch_id", ScalarAttributeType::S)?)
+            .global_secondary_indexes(index("batch", "batch_id", "pk", all)?)
+            .send()
+            .await?;
     }
     Ok(())
 }

@@ -40,6 +40,51 @@ pub struct ListPage<T> {
     pub examined: usize,
     /// Time of the last entry that was compared; `None` if there was none.
     pub examined_to: Option<UnixMillis>,
+    /// True if the list lacks items that no page of it has, because a limit was met before they were read.
+    pub is_truncated: bool,
+}
+
+/// The part of a list that a page was made of, in the order in which it was read.
+pub(crate) struct ExaminedPart {
+    pub(crate) first: Option<ListCursor>,
+    pub(crate) last: Option<ListCursor>,
+    pub(crate) count: usize,
+    /// True if the list goes on behind `last`.
+    pub(crate) has_more: bool,
+}
+
+impl PageStart {
+    /// Returns `true` if the page is read from its older end to its newer one.
+    pub(crate) const fn is_read_backwards(&self) -> bool {
+        matches!(self, Self::Oldest | Self::NewerThan(_))
+    }
+
+    /// The place that the page begins behind, in the order in which it is read.
+    pub(crate) const fn cursor(&self) -> Option<&ListCursor> {
+        match self {
+            Self::Newest | Self::Oldest => None,
+            Self::OlderThan(cursor) | Self::NewerThan(cursor) => Some(cursor),
+        }
+    }
+}
+
+impl<T> ListPage<T> {
+    /// Puts a page together from its items and what was examined for them, in the order in which they were read.
+    pub(crate) fn new(start: &PageStart, mut items: Vec<T>, examined: ExaminedPart) -> Self {
+        if start.is_read_backwards() {
+            items.reverse();
+        }
+        let ExaminedPart { first, last, count, has_more } = examined;
+        let examined_to = last.as_ref().map(|last| last.at);
+        let further = last.filter(|_| has_more);
+        let (older, newer) = match start {
+            PageStart::Newest => (further, None),
+            PageStart::Oldest => (None, further),
+            PageStart::OlderThan(cursor) => (further, first.or_else(|| Some(cursor.clone()))),
+            PageStart::NewerThan(cursor) => (first.or_else(|| Some(cursor.clone())), further),
+        };
+        Self { items, older, newer, examined: count, examined_to, is_truncated: false }
+    }
 }
 
 /// A request for a page.
@@ -67,13 +112,9 @@ pub(crate) enum FilterKind {
 
 impl PageRequest<'_> {
     fn span(&self) -> Span {
-        let (order, after) = match self.start {
-            PageStart::Newest => (TimeOrder::NewestFirst, None),
-            PageStart::Oldest => (TimeOrder::OldestFirst, None),
-            PageStart::OlderThan(cursor) => (TimeOrder::NewestFirst, Some(cursor.clone())),
-            PageStart::NewerThan(cursor) => (TimeOrder::OldestFirst, Some(cursor.clone())),
-        };
-        Span { order, since: self.since, until: self.until, after }
+        let is_read_backwards = self.start.is_read_backwards();
+        let order = if is_read_backwards { TimeOrder::OldestFirst } else { TimeOrder::NewestFirst };
+        Span { order, since: self.since, until: self.until, after: self.start.cursor().cloned() }
     }
 
     /// Entries that are read of each shard: what the page needs, or, if it is filtered, its part of what may be examined.
@@ -122,39 +163,19 @@ impl Table {
             }
             examined += compared;
         }
-        Ok(page(request.start, &window.entries, examined, window.has_more, items))
+        let place = |entry: Option<&IndexEntry>| entry.map(|entry| entry.place.clone());
+        let compared = window.entries.get(..examined).unwrap_or_default();
+        let examined = ExaminedPart {
+            first: place(compared.first()),
+            last: place(compared.last()),
+            count: examined,
+            has_more: window.has_more || examined < window.entries.len(),
+        };
+        Ok(ListPage::new(request.start, items, examined))
     }
 
     async fn items_at(&self, keys: Vec<Key>) -> Result<HashMap<Key, Item>, AwsError> {
         let items = self.get_all(keys).await?;
         Ok(items.into_iter().filter_map(|item| Some((Key::of_item(&item)?, item))).collect())
     }
-}
-
-/// Puts a page together from what was examined of the entries, in the order in which they were read.
-fn page<T>(
-    start: &PageStart,
-    entries: &[IndexEntry],
-    examined: usize,
-    has_more: bool,
-    mut items: Vec<T>,
-) -> ListPage<T> {
-    let place = |entry: Option<&IndexEntry>| entry.map(|entry| entry.place.clone());
-    let examined_entries = entries.get(..examined).unwrap_or_default();
-    let (first, last) = (place(examined_entries.first()), place(examined_entries.last()));
-    let examined_to = last.as_ref().map(|last| last.at);
-    let further = if has_more || examined < entries.len() { last } else { None };
-    let (older, newer) = match start {
-        PageStart::Newest => (further, None),
-        PageStart::Oldest => {
-            items.reverse();
-            (None, further)
-        }
-        PageStart::OlderThan(cursor) => (further, first.or_else(|| Some(cursor.clone()))),
-        PageStart::NewerThan(cursor) => {
-            items.reverse();
-            (first.or_else(|| Some(cursor.clone())), further)
-        }
-    };
-    ListPage { items, older, newer, examined, examined_to }
 }

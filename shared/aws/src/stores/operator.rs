@@ -1,5 +1,6 @@
 //! What operators do: read events, timelines and lists, make events due again, and close quarantined items.
 
+mod batch_events;
 mod bulk_replay;
 mod lists;
 mod quarantined;
@@ -10,6 +11,7 @@ mod timeline;
 
 use crate::table::Table;
 
+pub use batch_events::BatchSelector;
 pub use bulk_replay::BulkReplayPlan;
 pub use lists::{
     AuditFilter, BatchFilter, EventFilter, LISTED_ATTRIBUTES, QuarantineFilter, ScheduleFilter,

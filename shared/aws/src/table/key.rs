@@ -19,6 +19,8 @@ pub(crate) const TRACKED_SK: &str = "tracked";
 pub(crate) const SUBMITTED_SK: &str = "submitted";
 /// The prefix of an alert event's sort key.
 pub(crate) const ALERT_SK_PREFIX: &str = "alert#";
+/// The sort key of a completion event.
+pub(crate) const COMPLETED_SK: &str = "completed";
 /// The prefix of the sort key of an alert's effect; the authorizer follows.
 pub(crate) const ALERT_EFFECT_SK_PREFIX: &str = "effect#alert#";
 /// The prefix of a batch's partition key; its id follows.

@@ -31,6 +31,10 @@ pub const VISIBILITY_SECS: u64 = 540;
 
 /// Most index entries that a page of a list reads if it is filtered.
 pub const LIST_EXAMINED_MAX: usize = 500;
+/// Most batches whose events a list reads, if it is filtered by a schedule or an authorizer: the newest ones.
+pub const SELECTED_BATCHES_MAX: usize = 100;
+/// Most pages of tracked batches in which the runs of a schedule are looked for, each of [`LIST_EXAMINED_MAX`] entries at most.
+pub const SCHEDULE_PAGES_MAX: usize = 5;
 /// Index entries, the newest ones, among which an id is found by its beginning.
 pub const ID_PREFIX_ENTRIES: usize = 10_000;
 /// Most events in one bulk replay.

@@ -22,18 +22,44 @@ const DESCRIBE_TABLE: &str = "dynamodb:DescribeTable";
 /// Smallest `maxReceiveCount`: with fewer receives, a short outage moves messages to the dead-letter queue.
 const MAX_RECEIVE_COUNT_MIN: u64 = 5;
 
+/// The index that a table must have.
+struct ExpectedIndex {
+    name: &'static str,
+    hash: &'static str,
+    range: &'static str,
+    /// What does not work without it.
+    without: &'static str,
+    /// True if a promise cannot be kept without it.
+    is_vital: bool,
+}
+
+const DUE_INDEX: ExpectedIndex = ExpectedIndex {
+    name: "due",
+    hash: "due",
+    range: "due_at",
+    without: "due items are never found",
+    is_vital: true,
+};
+const BATCH_INDEX: ExpectedIndex = ExpectedIndex {
+    name: "batch",
+    hash: "batch_id",
+    range: "pk",
+    without: "the balances of a batch cannot be listed",
+    is_vital: false,
+};
+
 pub(super) async fn checks(target: &Target, has_worker: bool) -> anyhow::Result<Vec<CheckResult>> {
     let db = aws_sdk_dynamodb::Client::new(&target.sdk);
     let inbox = target.inbox_table()?;
     let mut checks = vec![
-        check_table(target, &db, "table of the inbox", &inbox, true).await,
+        check_table(target, &db, "table of the inbox", &inbox, &DUE_INDEX).await,
         check_ttl(target, &db, &inbox).await,
         check_backups(target, &db, &inbox).await,
     ];
     checks.extend(check_queues(target).await);
     checks.push(match (has_worker, target.balances_table()) {
         (false, _) => CheckResult::skipped(BALANCES, "there is no worker"),
-        (true, Ok(resource)) => check_table(target, &db, BALANCES, &resource, false).await,
+        (true, Ok(resource)) => check_table(target, &db, BALANCES, &resource, &BATCH_INDEX).await,
         (true, Err(why)) => CheckResult::unresolved(BALANCES, &why),
     });
     checks.push(match (has_worker, target.event_bus()) {
@@ -49,11 +75,11 @@ async fn check_table(
     db: &aws_sdk_dynamodb::Client,
     check: &'static str,
     resource: &ResourceRef,
-    has_index: bool,
+    index: &ExpectedIndex,
 ) -> CheckResult {
     match db.describe_table().table_name(&resource.name).send().await {
         Ok(answer) => match answer.table() {
-            Some(table) => check_table_schema(check, resource, table, has_index),
+            Some(table) => check_table_schema(check, resource, table, index),
             None => {
                 CheckResult::fail(check, format!("{resource} is not described"), "check it in the console")
             }
@@ -71,23 +97,27 @@ fn check_table_schema(
     check: &'static str,
     resource: &ResourceRef,
     table: &TableDescription,
-    has_index: bool,
+    expected: &ExpectedIndex,
 ) -> CheckResult {
     let advice = "deploy template.yaml: it creates the table as the functions need it";
     if !is_keyed(table.key_schema(), "pk", "sk") {
         return CheckResult::fail(check, format!("{resource} is not keyed by pk and sk"), advice);
     }
-    let index = table.global_secondary_indexes().iter().find(|index| index.index_name() == Some("due"));
-    if has_index && !index.is_some_and(|index| is_keyed(index.key_schema(), "due", "due_at")) {
-        let found = format!("{resource} has no index `due` over due and due_at: due items are never found");
-        return CheckResult::fail(check, found, advice);
+    let ExpectedIndex { name, hash, range, without, is_vital } = *expected;
+    let index = table.global_secondary_indexes().iter().find(|index| index.index_name() == Some(name));
+    if !index.is_some_and(|index| is_keyed(index.key_schema(), hash, range)) {
+        let found = format!("{resource} has no index `{name}` over {hash} and {range}: {without}");
+        return if is_vital {
+            CheckResult::fail(check, found, advice)
+        } else {
+            CheckResult::warn(check, found, advice)
+        };
     }
     match table.table_status() {
         // A table can be used while it is updated.
-        None | Some(TableStatus::Active | TableStatus::Updating) => CheckResult::ok(
-            check,
-            format!("{resource}: correct keys{}", if has_index { " and index" } else { "" }),
-        ),
+        None | Some(TableStatus::Active | TableStatus::Updating) => {
+            CheckResult::ok(check, format!("{resource}: correct keys and index"))
+        }
         Some(status) => CheckResult::fail(
             check,
             format!("{resource} is {}", status.as_str()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::bail;
 use clap::Args;
 use futures::StreamExt as _;
 use futures::stream;
@@ -11,7 +12,7 @@ use inbox_core::limits::{BULK_REPLAY_MAX, CONCURRENT_CALLS};
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
-use super::list::EventFilterArgs;
+use super::list::{EventFilterArgs, TOO_MUCH};
 use crate::aws_error::{ResourceRef, WithResource, explain};
 use crate::confirm::{ConfirmArgs, is_confirmed};
 use crate::output::{Render, Timestamp, pluralize, render_table};
@@ -46,6 +47,11 @@ impl BulkReplayArgs {
     /// Returns `true` if a time range is given.
     pub(super) const fn is_given(&self) -> bool {
         self.filter.received.since.is_some()
+    }
+
+    /// Returns `true` if only events of some batches are wanted.
+    pub(super) const fn selects_batches(&self) -> bool {
+        self.filter.selects_batches()
     }
 }
 
@@ -87,11 +93,17 @@ pub(super) async fn replay(
     let (stores, table, now) = (target.stores()?, target.inbox_table()?, target.now());
     let limit = usize::from(args.limit).min(BULK_REPLAY_MAX);
     // New events do not come into the range while it is read.
-    let mut filter = args.filter.resolve(Vec::new(), now)?;
+    let mut filter = args.filter.resolve(target, Vec::new(), now).await?;
     filter.received.until = Some(filter.received.until.unwrap_or(now));
     let bulk_id = args.resume.unwrap_or_else(new_bulk_id);
     let planned = stores.operator.plan_bulk_replay(&bulk_id, &filter, limit, now).await;
     let plan = planned.with_resource(&table)?;
+    // A replay of a part would look like a replay of all, and --resume would not find the rest.
+    if plan.is_incomplete {
+        bail!(
+            "these filters select too much for a bulk replay: {TOO_MUCH}; use one --batch, or the time range alone"
+        );
+    }
     let mut report = BulkReplayReport {
         bulk_id: None,
         planned: plan.events.len(),

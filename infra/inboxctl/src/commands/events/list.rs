@@ -2,8 +2,9 @@
 
 use clap::Args;
 use inbox_aws::items::EventRecord;
-use inbox_aws::stores::EventFilter;
+use inbox_aws::stores::{BatchSelector, EventFilter, SelectedBatches};
 use inbox_core::delivery::Provider;
+use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
 use inbox_core::list_kind::ListKind;
 use inbox_core::origin::Origin;
@@ -16,7 +17,11 @@ use crate::aws_error::WithResource;
 use crate::output::{Render, Timestamp, render_table};
 use crate::paging::{PageArgs, PageInfo};
 use crate::target::Target;
-use crate::value_parsers::{TimeRangeArgs, origin_parser, provider_parser, state_parser};
+use crate::value_parsers::{TimeRangeArgs, origin_parser, parse_id, provider_parser, state_parser};
+
+/// What --batch, --schedule and --authorizer leave out.
+pub(super) const TOO_MUCH: &str = "of the batches of a schedule or an authorizer, the newest 100 are found (the runs of a schedule \
+     among some 2,000 batches that were tracked last), and at most 500 events of these are read";
 
 #[derive(Args)]
 pub(crate) struct ListEventsArgs {
@@ -44,6 +49,15 @@ pub(crate) struct EventFilterArgs {
     /// Only events that came by the URL of this subject.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<Subject>,
+    /// Only events of this batch.
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    batch: Option<Id>,
+    /// Only events of this schedule's runs.
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    schedule: Option<Id>,
+    /// Only events of the batches that have checked this authorizer.
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    authorizer: Option<Id>,
     /// Only events with this Idempotency-Key.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -52,9 +66,18 @@ pub(crate) struct EventFilterArgs {
 }
 
 impl EventFilterArgs {
-    pub(crate) fn resolve(self, states: Vec<EventState>, now: UnixMillis) -> anyhow::Result<EventFilter> {
+    /// The filter that the arguments describe. Batches of a schedule or an authorizer are looked up for it.
+    pub(crate) async fn resolve(
+        self,
+        target: &Target,
+        states: Vec<EventState>,
+        now: UnixMillis,
+    ) -> anyhow::Result<EventFilter> {
+        let received = self.received.resolve(now)?;
+        let batches = self.select_batches(target).await?;
         Ok(EventFilter {
-            received: self.received.resolve(now)?,
+            received,
+            batches,
             provider: self.provider,
             event_type: self.event_type,
             origin: self.origin,
@@ -63,12 +86,32 @@ impl EventFilterArgs {
             states: states.into_iter().collect(),
         })
     }
+
+    /// Returns `true` if only events of some batches are wanted.
+    pub(super) const fn selects_batches(&self) -> bool {
+        self.batch.is_some() || self.schedule.is_some() || self.authorizer.is_some()
+    }
+
+    async fn select_batches(&self, target: &Target) -> anyhow::Result<Option<SelectedBatches>> {
+        let balances = self.authorizer.as_ref().map(|_| target.stored_balances()).transpose()?;
+        let selector = BatchSelector {
+            batch_id: self.batch.clone(),
+            schedule_id: self.schedule.clone(),
+            authorizer: self.authorizer.clone().zip(balances.as_ref()),
+        };
+        let selected = target.stores()?.operator.select_batches(&selector).await;
+        // The call that is likeliest to lack a permission is that of the table of balances.
+        let table = if balances.is_some() { target.balances_table()? } else { target.inbox_table()? };
+        selected.with_resource(&table)
+    }
 }
 
 /// A page of recorded events.
 #[derive(Serialize)]
 pub(crate) struct EventList {
     events: Vec<EventRow>,
+    /// True if the batches have events that no page of the list has.
+    is_truncated: bool,
     #[serde(flatten)]
     page: PageInfo,
 }
@@ -92,7 +135,8 @@ struct EventRow {
 }
 
 pub(crate) async fn list(target: &Target, args: ListEventsArgs) -> anyhow::Result<EventList> {
-    let (now, filter) = (target.now(), args.filter.resolve(args.state, target.now())?);
+    let now = target.now();
+    let filter = args.filter.resolve(target, args.state, now).await?;
     let listed =
         target.stores()?.operator.list_events(&filter, &args.page.start(), args.page.limit(), now).await;
     let page = listed.with_resource(&target.inbox_table()?)?;
@@ -115,7 +159,8 @@ pub(crate) async fn list(target: &Target, args: ListEventsArgs) -> anyhow::Resul
         printed_time: args.page.printed_time(Timestamp(event.received_at), now),
     };
     let events = page.items.iter().zip(printed_ids).map(row).collect();
-    Ok(EventList { events, page: PageInfo::new(&page, &args.page) })
+    let is_truncated = page.is_truncated;
+    Ok(EventList { events, is_truncated, page: PageInfo::new(&page, &args.page) })
 }
 
 impl Render for EventList {
@@ -131,6 +176,12 @@ impl Render for EventList {
             ]
         });
         let headers = ["EVENT", "TYPE", "STATE", "ORIGIN", "RECEIVED"];
-        render_table(headers, rows.collect(), "no event matches") + &self.page.to_text()
+        let table = render_table(headers, rows.collect(), "no event matches");
+        let note = if self.is_truncated {
+            format!("\nThere may be more, which no page has: {TOO_MUCH}.\n")
+        } else {
+            String::new()
+        };
+        table + &note + &self.page.to_text()
     }
 }

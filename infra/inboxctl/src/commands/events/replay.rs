@@ -1,5 +1,6 @@
 //! `inboxctl events replay`.
 
+use anyhow::bail;
 use clap::Args;
 use inbox_aws::stores::{OperatorStore, ReplayOutcome, Stores};
 use inbox_core::audit::{Operator, OperatorAction};
@@ -64,6 +65,11 @@ pub(super) async fn run(target: &Target, args: ReplayEventsArgs) -> anyhow::Resu
         Operator { name: args.by.clone().unwrap_or_default(), reason: args.why.clone().unwrap_or_default() };
     if args.bulk.is_given() {
         return target.render(&bulk_replay::replay(target, args.bulk, &operator, &args.confirm).await?);
+    }
+    if args.bulk.selects_batches() {
+        bail!(
+            "--batch, --schedule and --authorizer need --since: they restrict a bulk replay, not the events that are named"
+        );
     }
     target.render(&replay(target, args, operator).await?)
 }

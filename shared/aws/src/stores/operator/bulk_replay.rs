@@ -36,6 +36,8 @@ pub struct BulkReplayPlan {
     pub already_replayed: usize,
     /// True if the filter selects more events than the plan has.
     pub is_truncated: bool,
+    /// True if a limit was met before all events of the filter's batches were read: another plan would not have the rest either.
+    pub is_incomplete: bool,
 }
 
 impl OperatorStore {
@@ -51,6 +53,7 @@ impl OperatorStore {
         let mut start = PageStart::Oldest;
         loop {
             let page = self.list_events(filter, &start, PAGE_ITEMS, now).await?;
+            plan.is_incomplete |= page.is_truncated;
             // A page has the newest item first.
             for event in page.items.iter().rev() {
                 plan.add(event, limit, now);
@@ -100,6 +103,7 @@ impl BulkReplayPlan {
             skipped: BTreeMap::new(),
             already_replayed: 0,
             is_truncated: false,
+            is_incomplete: false,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A list reads its entries from the index `listed`, with one query for each shard, and then the items of the page
 //! themselves: the index holds no state. A filter by what only the items hold reads those, too, so a filtered page
-//! compares a limited number of entries (`inbox_core::limits::LIST_EXAMINED_MAX`).
+//! compares a limited number of entries (`inbox_core::limits::LIST_EXAMINED_MAX`). Events of given batches are read from the
+//! item collections of these (`batch_events`).
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,7 @@ use crate::items::{AuditItem, BatchItem, EventRecord, QuarantinedItem, ScheduleI
 use crate::stores::due_index;
 use crate::stores::list_cursor::ListCursor;
 use crate::stores::list_page::{FilterKind, ListPage, PageRequest, PageStart};
+use crate::stores::selected_batches::SelectedBatches;
 use crate::stores::sharded_index::{IndexEntry, ShardedIndex, Span, TimeOrder};
 use crate::table::attribute::Attribute;
 use crate::table::value::{FromAttribute, Item, read};
@@ -75,6 +77,8 @@ pub struct EventFilter {
     pub idempotency_key: Option<String>,
     /// Only events in one of these states; empty for any.
     pub states: BTreeSet<EventState>,
+    /// Only events of these batches ([`OperatorStore::select_batches`]).
+    pub batches: Option<SelectedBatches>,
 }
 
 /// A filter of tracked batches; the default matches all.
@@ -164,6 +168,10 @@ impl OperatorStore {
         limit: usize,
         now: UnixMillis,
     ) -> Result<ListPage<EventRecord>, AwsError> {
+        if let Some(batches) = &filter.batches {
+            let matches = |event: &EventRecord| filter.matches(event, now);
+            return Box::pin(self.list_events_of_batches(batches, matches, start, limit)).await;
+        }
         let entries_only = filter.provider.is_some()
             || filter.event_type.is_some()
             || filter.origin.is_some()
@@ -179,10 +187,7 @@ impl OperatorStore {
                 && has_value(entry, Attribute::IdempotencyKey, filter.idempotency_key.as_ref())
         };
         // The state is derived from times and never stored, so DynamoDB cannot filter by it.
-        let in_state = |event: &EventRecord| {
-            filter.states.is_empty() || filter.states.contains(&event.lifecycle.state(now))
-        };
-        let read = |item: &Item| EventRecord::from_item(item).filter(in_state);
+        let read = |item: &Item| EventRecord::from_item(item).filter(|event| filter.is_in_state(event, now));
         self.table.list_page(request, matches, read).await
     }
 
