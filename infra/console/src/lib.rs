@@ -10,7 +10,7 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | who may ask | `guard`, `session` |
+//! | who may ask, and for how long | `guard`, `session`, `bounded_server` |
 //! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `quarantine_text` |
 //! | pages that show | `overview`, `event_list`, `event_page`, `tracked_list`, `tracked_page`, `quarantine_page`, `search` |
 //! | acts | `event_replay`, `event_bulk_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
@@ -18,6 +18,7 @@
 mod app;
 mod assets;
 mod balances;
+mod bounded_server;
 mod charts;
 mod dead_letters_page;
 mod event_bulk_replay;
@@ -51,5 +52,6 @@ mod tracked_page;
 mod tracked_text;
 
 pub use app::{Inbox, StackFacts};
+pub use bounded_server::{ServerLimits, serve_bounded};
 pub use host::{Answer, Defect, Finding, FindingStatus, Host, SentDelivery, TestDelivery};
 pub use server::Console;

@@ -14,6 +14,8 @@ mod overview;
 mod pages;
 #[path = "console/payloads.rs"]
 mod payloads;
+#[path = "console/slow_clients.rs"]
+mod slow_clients;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -129,6 +131,15 @@ impl Browser {
     }
 
     async fn with(world: World, host: TestHost, is_read_only: bool) -> Self {
+        Self::with_limits(world, host, is_read_only, |console| console).await
+    }
+
+    async fn with_limits(
+        world: World,
+        host: TestHost,
+        is_read_only: bool,
+        limit: impl FnOnce(Console) -> Console,
+    ) -> Self {
         let stack = &world.stack;
         let clients = stack.unrestricted_clients();
         let inbox = Inbox {
@@ -151,9 +162,9 @@ impl Browser {
             operator_name: Some("ada".to_owned()),
         };
         let host = Arc::new(host);
-        let console = Console::bind(0, inbox, facts, host.clone()).await.unwrap();
+        let console = limit(Console::bind(0, inbox, facts, host.clone()).await.unwrap());
         let url = console.url().to_owned();
-        let server = tokio::spawn(async move { drop(console.serve().await) });
+        let server = tokio::spawn(console.serve());
         let (base, token) = url.split_once("/?token=").unwrap();
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut browser = Self {

@@ -26,5 +26,5 @@ pub(super) async fn serve(
         (bound, _) => bound?,
     };
     println!("Console                    {}", console.url());
-    Ok(tokio::spawn(async move { drop(console.serve().await) }))
+    Ok(tokio::spawn(console.serve()))
 }
