@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  browser ──▶ guard (Host, Sec-Fetch-Site, Origin, cookie) ──▶ router ──▶ pages ──▶ inbox-aws's stores, SQS
-//!                                                                            └────▶ Host (checks, test deliveries)
+//!                                                                            └────▶ Host (checks, metrics, test deliveries)
 //! ```
 //!
 //! `inboxctl console` and `local` serve it. Pages are rendered here, from the templates in `templates/`; the script in
@@ -12,7 +12,7 @@
 //! |---|---|
 //! | who may ask, and for how long | `guard`, `session`, `bounded_server` |
 //! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `quarantine_text` |
-//! | pages that show | `overview`, `event_list`, `event_page`, `tracked_list`, `tracked_page`, `quarantine_page`, `search` |
+//! | pages that show | `overview` (`overview_flow`, `charts`, `last_hour`), `event_list`, `event_page`, `tracked_list`, `tracked_page`, `quarantine_page`, `search` |
 //! | acts | `event_replay`, `event_bulk_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
 
 mod app;
@@ -28,11 +28,13 @@ mod event_replay;
 mod event_text;
 mod guard;
 mod host;
+mod last_hour;
 mod layout;
 mod links;
 mod list_params;
 mod operator_form;
 mod overview;
+mod overview_flow;
 mod payload;
 mod prose;
 mod quarantine_page;
@@ -54,4 +56,5 @@ mod tracked_text;
 pub use app::{Inbox, StackFacts};
 pub use bounded_server::{ServerLimits, serve_bounded};
 pub use host::{Answer, Defect, Finding, FindingStatus, Host, SentDelivery, TestDelivery};
+pub use last_hour::{LAST_HOUR_MINUTES, LastHour, MetricSeries, MetricSource, OverviewMetric};
 pub use server::Console;

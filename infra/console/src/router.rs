@@ -48,6 +48,7 @@ fn reading_routes() -> Router<App> {
         .route("/overview/charts", get(overview::show_charts))
         .route("/overview/findings", get(overview::show_findings))
         .route("/checks", get(overview::show_checks))
+        .route("/last-hour", get(overview::show_last_hour))
         .route("/events", get(event_list::list))
         .route("/events/new", get(event_list::count_new))
         .route("/event", get(event_page::show))
