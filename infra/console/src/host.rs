@@ -3,6 +3,8 @@
 use futures::future::BoxFuture;
 use inbox_core::delivery::Provider;
 
+use crate::last_hour::LastHour;
+
 /// The program that serves the console.
 pub trait Host: Send + Sync {
     /// Runs the checks of `inboxctl doctor` that do not read the whole table.
@@ -11,6 +13,13 @@ pub trait Host: Send + Sync {
     ///
     /// The inbox cannot be reached; the text says why.
     fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>, String>>;
+
+    /// Reads the metrics of the last hour, in one call.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read; the text says why, and names a permission that is missing.
+    fn last_hour(&self) -> BoxFuture<'_, Result<LastHour, String>>;
 
     /// Sends a test delivery, as `inboxctl send` does.
     ///

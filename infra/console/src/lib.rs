@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  browser ──▶ guard (Host, Sec-Fetch-Site, Origin, cookie) ──▶ router ──▶ pages ──▶ inbox-aws's stores, SQS
-//!                                                                            └────▶ Host (checks, test deliveries)
+//!                                                                            └────▶ Host (checks, metrics, test deliveries)
 //! ```
 //!
 //! `inboxctl console` and `local` serve it. Pages are rendered here, from the templates in `templates/`; the script in
@@ -10,9 +10,9 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | who may ask | `guard`, `session` |
+//! | who may ask, and for how long | `guard`, `session`, `bounded_server` |
 //! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `quarantine_text` |
-//! | pages that show | `overview`, `event_list`, `event_page`, `tracked_list`, `tracked_page`, `authorizer_page`, `quarantine_page`, `audit_page`, `search` |
+//! | pages that show | `overview` (`overview_flow`, `charts`, `last_hour`), `event_list`, `event_page`, `tracked_list`, `tracked_page`, `authorizer_page`, `quarantine_page`, `audit_page`, `search` |
 //! | acts | `event_replay`, `event_bulk_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
 
 mod app;
@@ -20,6 +20,7 @@ mod assets;
 mod audit_page;
 mod authorizer_page;
 mod balances;
+mod bounded_server;
 mod charts;
 mod dead_letters_page;
 mod event_bulk_replay;
@@ -29,11 +30,13 @@ mod event_replay;
 mod event_text;
 mod guard;
 mod host;
+mod last_hour;
 mod layout;
 mod links;
 mod list_params;
 mod operator_form;
 mod overview;
+mod overview_flow;
 mod payload;
 mod prose;
 mod quarantine_page;
@@ -53,5 +56,7 @@ mod tracked_page;
 mod tracked_text;
 
 pub use app::{Inbox, StackFacts};
+pub use bounded_server::{ServerLimits, serve_bounded};
 pub use host::{Answer, Defect, Finding, FindingStatus, Host, SentDelivery, TestDelivery};
+pub use last_hour::{LAST_HOUR_MINUTES, LastHour, MetricSeries, MetricSource, OverviewMetric};
 pub use server::Console;

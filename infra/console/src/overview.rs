@@ -1,55 +1,39 @@
-//! The overview: the way from delivery to effect with what waits at each step, the findings of the checks, and the latest
-//! events. It reads indexes only, a limited number of entries each.
+//! The overview: the way from delivery to effect, the findings of the checks, the latest events, and the last hour. It reads
+//! indexes only, a limited number of entries each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use aws_sdk_sqs::types::QueueAttributeName;
 use axum::extract::State;
 use axum::response::Response;
-use inbox_aws::AwsError;
-use inbox_aws::items::EventRecord;
-use inbox_aws::stores::{DueKey, EventFilter, PageStart};
-use inbox_core::due_queue::DueQueue;
-use inbox_core::lateness::is_late;
-use inbox_core::lifecycle::EventState;
 use inbox_core::list_kind::ListKind;
-use inbox_core::time::UnixMillis;
 
 use crate::app::{App, AppParts};
 use crate::charts::Chart;
 use crate::event_list::EventRow;
 use crate::host::FindingStatus;
+use crate::last_hour::{LastHour, MetricSource, OverviewMetric};
 use crate::layout::{Layout, PageError, Section, fragment, html, render};
+use crate::overview_flow::{FlowView, read_inbox};
 use crate::prose::Prose;
-use crate::time_text::{TimeTag, age};
+use crate::time_text::TimeTag;
 
-/// Entries that a count reads of each index.
-const COUNTED_MAX: usize = 100;
-/// Events that the page lists.
-const LATEST: usize = 20;
-/// Age up to which the flow is used for other tabs, too.
-const FLOW_MAX_AGE: Duration = Duration::from_secs(3);
 /// Age up to which findings are used. Their checks make dozens of calls.
 const FINDINGS_MAX_AGE: Duration = Duration::from_secs(60);
-/// Age up to which charts are used. They read up to 10,000 entries of an index.
-const CHARTS_MAX_AGE: Duration = Duration::from_secs(10);
+/// Age up to which metrics of CloudWatch are used, and its errors: each request costs, and metrics have a value a minute.
+const CLOUDWATCH_MAX_AGE: Duration = Duration::from_secs(60);
+/// Age up to which the local system's own count is used.
+const LOCAL_MAX_AGE: Duration = Duration::from_secs(2);
+/// Age up to which the flow shows metrics. While the page is looked at, they are younger.
+const SHOWN_METRICS_MAX_AGE: Duration = Duration::from_secs(3 * 60);
+/// Age up to which charts of indexes are used. They read up to 10,000 entries of an index.
+const INDEX_CHARTS_MAX_AGE: Duration = Duration::from_secs(10);
+/// Name of the snapshot of metrics.
+const METRICS: &str = "metrics";
 
-/// A step of the way from delivery to effect, or a place where things wait for somebody.
-struct FlowStep {
-    name: &'static str,
-    count: String,
-    detail: String,
-    link: &'static str,
-    is_late: bool,
-}
-
-#[derive(Template)]
-#[template(path = "overview_flow.html")]
-struct FlowView {
-    steps: Vec<FlowStep>,
-    places: Vec<FlowStep>,
-}
+/// Metrics of the last hour, or why there are none.
+type Metrics = Arc<Result<LastHour, String>>;
 
 #[derive(Template)]
 #[template(path = "overview_latest.html")]
@@ -81,6 +65,10 @@ struct FindingRow {
 #[template(path = "overview_charts.html")]
 struct ChartsView {
     charts: Vec<Chart>,
+    /// Where the numbers are from.
+    source: &'static str,
+    /// Why they are not from CloudWatch.
+    error: Option<String>,
 }
 
 #[derive(Template)]
@@ -96,6 +84,13 @@ struct OverviewPage {
 struct ChecksPage {
     layout: Layout,
     findings: Rendered,
+}
+
+#[derive(Template)]
+#[template(path = "last_hour.html")]
+struct LastHourPage {
+    layout: Layout,
+    charts: Rendered,
 }
 
 /// A part that was rendered, and so escaped, before.
@@ -130,8 +125,14 @@ pub(crate) async fn show_latest(State(app): State<App>) -> Result<Response, Page
 
 /// `GET /overview/charts`
 pub(crate) async fn show_charts(State(app): State<App>) -> Result<Response, PageError> {
-    let text = app.snapshots.get("charts", CHARTS_MAX_AGE, Box::pin(render_charts(&app))).await?;
+    let text = charts(&app).await?;
     Ok(fragment(&app, text))
+}
+
+/// `GET /last-hour`: the charts as a page of their own.
+pub(crate) async fn show_last_hour(State(app): State<App>) -> Result<Response, PageError> {
+    let charts = Rendered(charts(&app).await?);
+    Ok(html(&LastHourPage { layout: Layout::new(&app, Section::None, "The last hour"), charts }))
 }
 
 /// `GET /overview/findings`
@@ -146,163 +147,45 @@ pub(crate) async fn show_checks(State(app): State<App>) -> Result<Response, Page
     Ok(html(&ChecksPage { layout: Layout::new(&app, Section::None, "Checks"), findings }))
 }
 
+/// It does not wait for metrics: the charts do, and from then on the flow has them.
 async fn flow(app: &AppParts) -> Result<String, PageError> {
-    app.snapshots.get("flow", FLOW_MAX_AGE, Box::pin(render_flow(app))).await
+    let reads = read_inbox(app).await?;
+    let metrics = app.snapshots.peek::<Metrics>(METRICS, SHOWN_METRICS_MAX_AGE);
+    let hour = metrics.as_deref().and_then(|metrics| metrics.as_ref().ok());
+    render(&FlowView::new(&reads, hour, app.now()))
 }
 
 async fn latest(app: &AppParts) -> Result<String, PageError> {
-    app.snapshots.get("latest", FLOW_MAX_AGE, Box::pin(render_latest(app))).await
+    let (reads, now) = (read_inbox(app).await?, app.now());
+    let rows = reads.latest.iter().map(|event| EventRow::new(event, now)).collect();
+    render(&LatestView { rows, can_check: false })
+}
+
+/// Charts of the metrics; of the indexes, if there are no metrics.
+async fn charts(app: &AppParts) -> Result<String, PageError> {
+    match metrics(app).await.as_ref() {
+        Ok(hour) => render_charts(hour),
+        Err(error) => {
+            let index_charts = Box::pin(render_index_charts(app, error));
+            app.snapshots.get("index charts", INDEX_CHARTS_MAX_AGE, index_charts).await
+        }
+    }
+}
+
+async fn metrics(app: &AppParts) -> Metrics {
+    let last = app.snapshots.peek::<Metrics>(METRICS, CLOUDWATCH_MAX_AGE);
+    let is_local = last.is_some_and(|last| matches!(*last, Ok(LastHour { source: MetricSource::Local, .. })));
+    let max_age = if is_local { LOCAL_MAX_AGE } else { CLOUDWATCH_MAX_AGE };
+    // An error is kept, too: a permission that is missing is not asked for every few seconds.
+    let read = async { Ok::<_, std::convert::Infallible>(Arc::new(app.host.last_hour().await)) };
+    match app.snapshots.get(METRICS, max_age, Box::pin(read)).await {
+        Ok(metrics) => metrics,
+        Err(never) => match never {},
+    }
 }
 
 async fn findings(app: &AppParts) -> Result<String, PageError> {
     app.snapshots.get("findings", FINDINGS_MAX_AGE, Box::pin(render_findings(app))).await
-}
-
-async fn render_flow(app: &AppParts) -> Result<String, PageError> {
-    let (all, newest, now) = (EventFilter::default(), PageStart::Newest, app.now());
-    let (latest, outbox, polls, quarantine, queue, dead) = futures::try_join!(
-        app.stores().operator.list_events(&all, &newest, LATEST, now),
-        waiting(app, DueQueue::Outbox),
-        waiting(app, DueQueue::Poll),
-        waiting(app, DueQueue::Quarantine),
-        async { Ok(queue_counts(app, &app.inbox.events_queue_url).await) },
-        async { Ok(queue_counts(app, &app.inbox.dead_letter_queue_url).await) },
-    )?;
-    let dead_letters = count_or_error(&dead, |it| it.visible, "given up after five receives");
-    let steps = way_steps(&latest.items, &outbox, &queue, now);
-    let places = vec![
-        polls.step(
-            "Polled at Rightfoot",
-            "/batches?state=tracked",
-            ["nothing is tracked", "batches, schedules, submissions; the next"],
-            now,
-        ),
-        quarantine
-            .step("In quarantine", "/quarantine", ["nothing is open", "the oldest"], now)
-            .late_if(!quarantine.keys.is_empty()),
-        FlowStep::new("Dead letters", dead_letters.0, dead_letters.1, "/dead-letters")
-            .late_if(dead.is_ok_and(|it| it.visible > 0)),
-    ];
-    render(&FlowView { steps, places })
-}
-
-async fn render_latest(app: &AppParts) -> Result<String, PageError> {
-    let (all, newest, now) = (EventFilter::default(), PageStart::Newest, app.now());
-    let page = app.stores().operator.list_events(&all, &newest, LATEST, now).await?;
-    let rows = page.items.iter().map(|event| EventRow::new(event, now)).collect();
-    render(&LatestView { rows, can_check: false })
-}
-
-/// The steps from delivery to effect.
-fn way_steps(
-    latest: &[EventRecord],
-    outbox: &Waiting,
-    queue: &Result<QueueCounts, AwsError>,
-    now: UnixMillis,
-) -> Vec<FlowStep> {
-    let done = latest.iter().filter(|event| event.lifecycle.state(now) == EventState::Done).count();
-    let last = latest.first().map_or("none".to_owned(), |it| age(it.received_at, now));
-    let waiting = count_or_error(queue, |it| it.visible, "wait for the worker");
-    let working = count_or_error(queue, |it| it.in_process, "received, and not deleted yet");
-    vec![
-        FlowStep::new("Received and recorded", last, "the last event", "/events"),
-        outbox.step(
-            "Wait for the relay",
-            "/events?state=recorded",
-            ["nothing waits", "new, replayed or requeued; the first is due"],
-            now,
-        ),
-        FlowStep::new("On the queue", waiting.0, waiting.1, "/events?state=sent"),
-        FlowStep::new("In the worker", working.0, working.1, "/events?state=claimed"),
-        FlowStep::new(
-            "Done",
-            format!("{done} of {}", latest.len()),
-            "of the latest events",
-            "/events?state=done",
-        ),
-    ]
-}
-
-impl FlowStep {
-    fn new(name: &'static str, count: String, detail: impl Into<String>, link: &'static str) -> Self {
-        Self { name, count, detail: detail.into(), link, is_late: false }
-    }
-
-    fn late_if(self, is_late: bool) -> Self {
-        Self { is_late, ..self }
-    }
-}
-
-/// What waits in a due queue: the first entries, the one that is due for longest first.
-struct Waiting {
-    keys: Vec<DueKey>,
-    has_more: bool,
-}
-
-async fn waiting(app: &AppParts, queue: DueQueue) -> Result<Waiting, AwsError> {
-    let (keys, has_more) = app.stores().due_index.list_due_keys(queue, None, COUNTED_MAX).await?;
-    Ok(Waiting { keys, has_more })
-}
-
-impl Waiting {
-    fn count(&self) -> String {
-        format!("{}{}", self.keys.len(), if self.has_more { "+" } else { "" })
-    }
-
-    fn is_late(&self, now: UnixMillis) -> bool {
-        self.keys.first().is_some_and(|oldest| is_late(oldest.due_at, now))
-    }
-
-    /// The step that this is a queue of. `words` are for an empty queue, and before the age of the first entry.
-    fn step(
-        &self,
-        name: &'static str,
-        link: &'static str,
-        [if_empty, first_is]: [&str; 2],
-        now: UnixMillis,
-    ) -> FlowStep {
-        let first = self.keys.first();
-        let detail = first.map_or(if_empty.to_owned(), |it| format!("{first_is} {}", age(it.due_at, now)));
-        FlowStep::new(name, self.count(), detail, link).late_if(self.is_late(now))
-    }
-}
-
-/// Numbers of messages, as SQS estimates them.
-struct QueueCounts {
-    visible: u64,
-    in_process: u64,
-}
-
-/// A count and its explanation; a question mark and the error if SQS does not say it.
-fn count_or_error(
-    counts: &Result<QueueCounts, AwsError>,
-    count: impl Fn(&QueueCounts) -> u64,
-    detail: &str,
-) -> (String, String) {
-    match counts {
-        Ok(counts) => (count(counts).to_string(), detail.to_owned()),
-        Err(error) => ("?".to_owned(), error.to_string()),
-    }
-}
-
-async fn queue_counts(app: &AppParts, url: &str) -> Result<QueueCounts, AwsError> {
-    let request = app
-        .inbox
-        .sqs
-        .get_queue_attributes()
-        .queue_url(url)
-        .attribute_names(QueueAttributeName::ApproximateNumberOfMessages)
-        .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesNotVisible);
-    let answer =
-        request.send().await.map_err(|error| AwsError::from_sdk_error("sqs:GetQueueAttributes", &error))?;
-    let count = |name: QueueAttributeName| {
-        let text = answer.attributes().and_then(|all| all.get(&name));
-        text.and_then(|text| text.parse().ok()).unwrap_or(0)
-    };
-    Ok(QueueCounts {
-        visible: count(QueueAttributeName::ApproximateNumberOfMessages),
-        in_process: count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
-    })
 }
 
 async fn render_findings(app: &AppParts) -> Result<String, PageError> {
@@ -329,7 +212,21 @@ async fn render_findings(app: &AppParts) -> Result<String, PageError> {
     render(&FindingsView { findings: findings.collect(), good, not_checked, error, as_of })
 }
 
-async fn render_charts(app: &AppParts) -> Result<String, PageError> {
+fn render_charts(hour: &LastHour) -> Result<String, PageError> {
+    let charts = vec![
+        Chart::of_counts("Received", hour, OverviewMetric::Received),
+        Chart::of_counts("Published", hour, OverviewMetric::Published),
+        Chart::of_counts("Quarantined", hour, OverviewMetric::Quarantined),
+        Chart::of_ages("Oldest message on the queue", hour, OverviewMetric::OldestMessageSecs),
+    ];
+    let source = match hour.source {
+        MetricSource::CloudWatch => "From CloudWatch, which is a minute or two behind.",
+        MetricSource::Local => "Counted by the local system since its start.",
+    };
+    render(&ChartsView { charts, source, error: None })
+}
+
+async fn render_index_charts(app: &AppParts, error: &str) -> Result<String, PageError> {
     let now = app.now();
     let mut charts = Vec::new();
     for (kind, title) in [
@@ -339,7 +236,8 @@ async fn render_charts(app: &AppParts) -> Result<String, PageError> {
     ] {
         let places = app.stores().operator.newest_places(kind).await?;
         let times: Vec<_> = places.iter().map(|place| place.at).collect();
-        charts.push(Chart::of_last_hour(title, &times, now));
+        charts.push(Chart::of_times(title, &times, now));
     }
-    render(&ChartsView { charts })
+    let source = "Counted from the lists, without rates:";
+    render(&ChartsView { charts, source, error: Some(error.to_owned()) })
 }

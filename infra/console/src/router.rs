@@ -1,15 +1,18 @@
 //! Routes. Those that change something exist only in a console that is not read-only.
 
+use std::time::Duration;
+
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::Method;
+use axum::body::{Body, to_bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::middleware::from_fn_with_state;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::app::App;
-use crate::layout::{PageError, show_errors};
+use crate::layout::{PageError, error_page, show_errors};
 use crate::{
     assets, audit_page, authorizer_page, dead_letters_page, event_bulk_replay, event_list, event_page,
     event_replay, guard, overview, quarantine_page, quarantine_replay, result_page, search, send_page,
@@ -19,8 +22,8 @@ use crate::{
 /// Largest form: the ids of a bulk act.
 const FORM_MAX_BYTES: usize = 256 * 1024;
 
-/// The whole console, behind its guard.
-pub(crate) fn router(app: App) -> Router {
+/// The whole console, behind its guard. The body of a request must come within `body_timeout`.
+pub(crate) fn router(app: App, body_timeout: Duration) -> Router {
     let mut routes = reading_routes();
     if app.facts.is_read_only {
         routes = routes.method_not_allowed_fallback(guard::read_only).fallback(unknown_or_read_only);
@@ -28,7 +31,9 @@ pub(crate) fn router(app: App) -> Router {
         routes = routes.merge(acting_routes()).fallback(unknown);
     }
     routes
-        .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
+        // [`read_body`] has its own limit.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state((app.clone(), body_timeout), read_body))
         .layer(from_fn_with_state(app.clone(), show_errors))
         // The outermost layer: nothing is answered before it.
         .layer(from_fn_with_state(app.clone(), guard::guard))
@@ -44,6 +49,7 @@ fn reading_routes() -> Router<App> {
         .route("/overview/charts", get(overview::show_charts))
         .route("/overview/findings", get(overview::show_findings))
         .route("/checks", get(overview::show_checks))
+        .route("/last-hour", get(overview::show_last_hour))
         .route("/events", get(event_list::list))
         .route("/events/new", get(event_list::count_new))
         .route("/event", get(event_page::show))
@@ -86,6 +92,23 @@ fn acting_routes() -> Router<App> {
         .route("/dead-letters/look", post(dead_letters_page::look))
         .route("/dead-letters/redrive", post(dead_letters_page::redrive))
         .route("/send", post(send_page::act))
+}
+
+/// Reads the whole body of a request before its route is called: no page waits for a slow one.
+async fn read_body(
+    State((app, body_timeout)): State<(App, Duration)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(body_timeout, to_bytes(body, FORM_MAX_BYTES)).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(Err(_)) => {
+            let text = "The form is too large, or did not come whole.";
+            error_page(&app, StatusCode::PAYLOAD_TOO_LARGE, "Not read", text)
+        }
+        Err(_) => error_page(&app, StatusCode::REQUEST_TIMEOUT, "Too slow", "The form did not come in time."),
+    }
 }
 
 async fn icon() -> Response {

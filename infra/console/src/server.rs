@@ -4,19 +4,26 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use axum::Router;
+use std::time::Duration;
+
 use tokio::net::TcpListener;
 
 use crate::app::{App, Inbox, StackFacts};
+use crate::bounded_server::{ServerLimits, serve_bounded};
 use crate::host::Host;
 use crate::router::router;
 use crate::session::TOKEN_PARAMETER;
 
+/// Time until the body of a request has come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A console that listens, and serves once [`Console::serve`] is called.
 pub struct Console {
     listener: TcpListener,
-    router: Router,
+    app: App,
     url: String,
+    limits: ServerLimits,
+    body_timeout: Duration,
 }
 
 /// Shows no token.
@@ -39,7 +46,7 @@ impl Console {
         let app = App::new(inbox, facts, host, port);
         let (name, token) = (app.session.host_name(), app.session.token());
         let url = format!("http://{name}:{port}/?{TOKEN_PARAMETER}={token}");
-        Ok(Self { listener, router: router(app), url })
+        Ok(Self { listener, app, url, limits: ServerLimits::default(), body_timeout: BODY_TIMEOUT })
     }
 
     /// Address with the token that signs in. Whoever has it can act as the operator.
@@ -47,12 +54,14 @@ impl Console {
         &self.url
     }
 
+    /// Replaces the limits for slow clients.
+    #[must_use]
+    pub fn with_limits(self, limits: ServerLimits, body_timeout: Duration) -> Self {
+        Self { limits, body_timeout, ..self }
+    }
+
     /// Serves until the future is dropped.
-    ///
-    /// # Errors
-    ///
-    /// The listener failed.
-    pub async fn serve(self) -> io::Result<()> {
-        axum::serve(self.listener, self.router).await
+    pub async fn serve(self) {
+        serve_bounded(self.listener, router(self.app, self.body_timeout), self.limits).await;
     }
 }

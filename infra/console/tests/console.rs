@@ -18,7 +18,10 @@ mod overview;
 mod pages;
 #[path = "console/payloads.rs"]
 mod payloads;
+#[path = "console/slow_clients.rs"]
+mod slow_clients;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,7 +29,8 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use inbox_console::{
-    Answer, Console, Defect, Finding, FindingStatus, Host, Inbox, SentDelivery, StackFacts, TestDelivery,
+    Answer, Console, Defect, Finding, FindingStatus, Host, Inbox, LastHour, SentDelivery, StackFacts,
+    TestDelivery,
 };
 use inbox_core::delivery::Provider;
 use inbox_core::poll::PollTiming;
@@ -39,14 +43,34 @@ use tests::World;
 use tokio::task::JoinHandle;
 
 /// A host whose checks find what a test says, and that keeps the deliveries that it was asked to send.
-#[derive(Default)]
 struct TestHost {
     findings: Vec<Finding>,
+    last_hour: Mutex<Result<LastHour, String>>,
+    /// How often the metrics were read.
+    metric_reads: AtomicUsize,
     clock_error: Option<String>,
     sent: Mutex<Vec<TestDelivery>>,
 }
 
+/// A host that finds nothing and may not read metrics.
+impl Default for TestHost {
+    fn default() -> Self {
+        Self {
+            findings: Vec::new(),
+            last_hour: Mutex::new(Err("no <metrics>".to_owned())),
+            metric_reads: AtomicUsize::new(0),
+            clock_error: None,
+            sent: Mutex::default(),
+        }
+    }
+}
+
 impl Host for TestHost {
+    fn last_hour(&self) -> BoxFuture<'_, Result<LastHour, String>> {
+        self.metric_reads.fetch_add(1, Ordering::SeqCst);
+        async { self.last_hour.lock().unwrap().clone() }.boxed()
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>, String>> {
         async { Ok(self.findings.clone()) }.boxed()
     }
@@ -133,6 +157,15 @@ impl Browser {
     }
 
     async fn with(world: World, host: TestHost, is_read_only: bool) -> Self {
+        Self::with_limits(world, host, is_read_only, |console| console).await
+    }
+
+    async fn with_limits(
+        world: World,
+        host: TestHost,
+        is_read_only: bool,
+        limit: impl FnOnce(Console) -> Console,
+    ) -> Self {
         let stack = &world.stack;
         let clients = stack.unrestricted_clients();
         let inbox = Inbox {
@@ -154,9 +187,9 @@ impl Browser {
             operator_name: Some("ada".to_owned()),
         };
         let host = Arc::new(host);
-        let console = Console::bind(0, inbox, facts, host.clone()).await.unwrap();
+        let console = limit(Console::bind(0, inbox, facts, host.clone()).await.unwrap());
         let url = console.url().to_owned();
-        let server = tokio::spawn(async move { drop(console.serve().await) });
+        let server = tokio::spawn(console.serve());
         let (base, token) = url.split_once("/?token=").unwrap();
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let mut browser = Self {

@@ -8,11 +8,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use inbox_aws::config::{poll_timing, redact_userinfo};
 use inbox_console::{
-    Answer, Console, Defect, Finding, FindingStatus, Host, Inbox, SentDelivery, StackFacts, TestDelivery,
+    Answer, Console, Defect, Finding, FindingStatus, Host, Inbox, LastHour, SentDelivery, StackFacts,
+    TestDelivery,
 };
 use inbox_core::delivery::Provider;
 use inbox_core::poll::PollTiming;
 
+use crate::cloudwatch::{self, MonitoredQueues};
 use crate::commands::doctor;
 use crate::commands::doctor::check_result::{CheckResult, CheckStatus};
 use crate::commands::send::{self, SendArgs, SpoilKind};
@@ -77,7 +79,11 @@ async fn bind_console_of(
         inboxctl_options: inboxctl_options(&target),
         operator_name: options.by,
     };
-    let host = TargetHost { target, has_worker: options.has_worker };
+    let queues = MonitoredQueues {
+        events: queue_name(&inbox.events_queue_url),
+        dead_letters: queue_name(&inbox.dead_letter_queue_url),
+    };
+    let host = TargetHost { target, has_worker: options.has_worker, queues };
     let port = options.port;
     let bound = Console::bind(port, inbox, facts, Arc::new(host)).await;
     bound.with_context(|| format!("cannot listen on port {port}; choose another one"))
@@ -132,9 +138,19 @@ fn inboxctl_options(target: &Target) -> String {
 struct TargetHost {
     target: Arc<Target>,
     has_worker: bool,
+    queues: MonitoredQueues,
+}
+
+/// Name of a queue, from its URL.
+fn queue_name(url: &str) -> String {
+    url.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 impl Host for TargetHost {
+    fn last_hour(&self) -> BoxFuture<'_, Result<LastHour, String>> {
+        cloudwatch::read_last_hour(&self.target, &self.queues).boxed()
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<Vec<Finding>, String>> {
         let checks = doctor::run_checks(&self.target, self.has_worker, false);
         let found = async {

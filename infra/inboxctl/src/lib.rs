@@ -11,6 +11,7 @@ mod aws_account;
 mod aws_error;
 mod cli;
 mod clock_skew;
+mod cloudwatch;
 mod commands;
 mod completions;
 mod confirm;

@@ -1,4 +1,4 @@
-//! Signed GET requests to services whose SDK would add minutes to the build for a single call.
+//! Signed requests to services whose SDK would add minutes to the build for a single call.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,8 @@ use inbox_aws::{AwsError, AwsErrorKind};
 
 use crate::target::Target;
 
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most bytes that are read of a response with an error.
+const ERROR_MAX_BYTES: usize = 64 * 1024;
 
 /// Names of an AWS service.
 pub(crate) struct AwsService {
@@ -32,8 +33,9 @@ pub(crate) struct SigV4Client<'a> {
 }
 
 impl<'a> SigV4Client<'a> {
-    pub(crate) fn new(target: &'a Target) -> anyhow::Result<Self> {
-        Ok(Self { target, http: target.account.http_client(RESPONSE_TIMEOUT)? })
+    /// A client that waits for a whole response up to `timeout`.
+    pub(crate) fn new(target: &'a Target, timeout: Duration) -> anyhow::Result<Self> {
+        Ok(Self { target, http: target.account.http_client(timeout)? })
     }
 
     /// Sends a GET for a path whose special characters are encoded.
@@ -48,10 +50,43 @@ impl<'a> SigV4Client<'a> {
         path: &str,
         now: SystemTime,
     ) -> Result<reqwest::Response, AwsError> {
-        let fault = |cause| AwsError { action, kind: cause };
         let url = format!("{}{path}", self.endpoint(service));
-        let request =
-            self.signed_request(service, &url, now).await.map_err(|_| fault(AwsErrorKind::Construction))?;
+        self.send(service, action, http::Request::get(url).body(Vec::new()), now).await
+    }
+
+    /// Calls an operation of a service that speaks AWS JSON 1.0: `target` is the value of `x-amz-target`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SigV4Client::get`].
+    pub(crate) async fn post_json(
+        &self,
+        service: &AwsService,
+        action: &'static str,
+        target: &str,
+        body: Vec<u8>,
+        now: SystemTime,
+    ) -> Result<reqwest::Response, AwsError> {
+        let request = http::Request::post(format!("{}/", self.endpoint(service)))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", target)
+            .body(body);
+        self.send(service, action, request, now).await
+    }
+
+    async fn send(
+        &self,
+        service: &AwsService,
+        action: &'static str,
+        request: http::Result<http::Request<Vec<u8>>>,
+        now: SystemTime,
+    ) -> Result<reqwest::Response, AwsError> {
+        let fault = |cause| AwsError { action, kind: cause };
+        let request = match request {
+            Ok(request) => self.sign(service, request, now).await,
+            Err(error) => Err(error.into()),
+        };
+        let request = request.map_err(|_| fault(AwsErrorKind::Construction))?;
         let response = self.http.execute(request).await.map_err(|error| {
             fault(if error.is_timeout() {
                 AwsErrorKind::Timeout
@@ -67,16 +102,19 @@ impl<'a> SigV4Client<'a> {
         let status = response.status();
         let kind =
             response.headers().get("x-amzn-errortype").and_then(|it| it.to_str().ok()).map(str::to_owned);
-        let body = response.text().await.unwrap_or_default();
+        let body = read_body(response, ERROR_MAX_BYTES).await.unwrap_or_default();
+        let body = String::from_utf8_lossy(&body);
         // Only a code is shown: a body may hold anything, terminal escapes included.
-        let code = kind.as_deref().or_else(|| parse_xml_error_code(&body)).and_then(sanitize_error_code);
+        let code = kind.or_else(|| parse_xml_error_code(&body).map(str::to_owned));
+        let code = code.or_else(|| parse_json_error_code(&body));
+        let code = code.as_deref().and_then(sanitize_error_code);
         Err(fault(AwsErrorKind::Service(code.map_or_else(|| status.to_string(), str::to_owned))))
     }
 
-    async fn signed_request(
+    async fn sign(
         &self,
         service: &AwsService,
-        url: &str,
+        mut request: http::Request<Vec<u8>>,
         now: SystemTime,
     ) -> anyhow::Result<reqwest::Request> {
         let provider = self.target.sdk.credentials_provider().context("no credentials")?;
@@ -94,9 +132,14 @@ impl<'a> SigV4Client<'a> {
             .settings(settings)
             .build()?
             .into();
-        let signable = SignableRequest::new("GET", url, std::iter::empty(), SignableBody::Bytes(&[]))?;
+        let url = request.uri().to_string();
+        let mut headers = Vec::new();
+        for (name, value) in request.headers() {
+            headers.push((name.as_str(), value.to_str()?));
+        }
+        let body = SignableBody::Bytes(request.body());
+        let signable = SignableRequest::new(request.method().as_str(), url, headers.into_iter(), body)?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
-        let mut request = http::Request::get(url).body("")?;
         instructions.apply_to_request_http1x(&mut request);
         Ok(request.try_into()?)
     }
@@ -116,9 +159,34 @@ fn default_endpoint(service: &AwsService, region: Option<&Region>) -> String {
     format!("https://{}.{region}.{suffix}", service.signing_name)
 }
 
+/// Reads a body of at most this many bytes.
+///
+/// # Errors
+///
+/// It is longer, or did not come whole.
+pub(crate) async fn read_body(
+    mut response: reqwest::Response,
+    max_bytes: usize,
+) -> Result<Vec<u8>, AwsErrorKind> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| AwsErrorKind::Connection)? {
+        if body.len() + chunk.len() > max_bytes {
+            return Err(AwsErrorKind::UnreadableResponse);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
 /// Error code in S3's XML.
 fn parse_xml_error_code(body: &str) -> Option<&str> {
     Some(body.split_once("<Code>")?.1.split_once("</Code>")?.0)
+}
+
+/// Error code in AWS JSON, without its namespace: `com.amazonaws.cloudwatch#…`.
+fn parse_json_error_code(body: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    Some(body.get("__type")?.as_str()?.rsplit('#').next()?.to_owned())
 }
 
 /// Error code without the URL that some services append; `None` if it does not look like a code.
@@ -132,12 +200,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_code_is_read_from_header_and_xml_and_nothing_else_is_shown() {
+    fn an_error_code_is_read_from_header_xml_or_json_and_nothing_else_is_shown() {
         assert_eq!(
             parse_xml_error_code("<Error><Code>NoSuchKey</Code><Key>k</Key></Error>"),
             Some("NoSuchKey")
         );
         assert_eq!(parse_xml_error_code("<html>"), None);
+        for (body, code) in [
+            (r#"{"__type":"com.amazonaws.cloudwatch#AccessDenied","Message":"no"}"#, Some("AccessDenied")),
+            (r#"{"__type":"UnknownOperationException"}"#, Some("UnknownOperationException")),
+            (r#"{"message":"no"}"#, None),
+            ("<html>", None),
+        ] {
+            assert_eq!(parse_json_error_code(body).as_deref(), code, "{body}");
+        }
         for (code, alone) in [
             ("AccessDeniedException", Some("AccessDeniedException")),
             ("AccessDeniedException:http://internal.amazon.com/", Some("AccessDeniedException")),

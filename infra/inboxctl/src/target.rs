@@ -28,6 +28,9 @@ const BACKOFF_MAX: Duration = Duration::from_millis(200);
 /// Base URL of the webhook routes of `local`.
 const LOCAL_WEBHOOK_BASE_URL: &str = "http://127.0.0.1:9000";
 
+/// Namespace of the metrics of `local`. A stack's has its name behind a slash.
+const METRICS_NAMESPACE: &str = "BalanceInbox";
+
 /// Name, outputs and parameters of a CloudFormation stack.
 #[derive(Debug, Default)]
 struct StackDescription {
@@ -135,6 +138,14 @@ impl Target {
     pub(crate) fn rightfoot_api_key(&self) -> anyhow::Result<ResourceRef> {
         let explicit = &self.explicit.rightfoot_api_key;
         self.resource("secret", explicit, "--rightfoot-api-key", "RightfootApiKeyArn", "rightfoot-api-key")
+    }
+
+    /// Namespace of the functions' metrics, as in `METRICS_NAMESPACE` of the template. `None` on AWS if no stack is named.
+    pub(crate) fn metrics_namespace(&self) -> Option<String> {
+        match self.stack_name() {
+            Some(stack) => Some(format!("{METRICS_NAMESPACE}/{stack}")),
+            None => self.has_custom_endpoint().then(|| METRICS_NAMESPACE.to_owned()),
+        }
     }
 
     /// URL of the queue `events`.

@@ -16,6 +16,8 @@ mod cli_errors;
 mod clock_skew;
 #[path = "inboxctl/console.rs"]
 mod console;
+#[path = "inboxctl/console_metrics.rs"]
+mod console_metrics;
 #[path = "inboxctl/doctor.rs"]
 mod doctor;
 #[path = "inboxctl/doctor_findings.rs"]

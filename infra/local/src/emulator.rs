@@ -1,4 +1,4 @@
-//! In-process DynamoDB, SQS, EventBridge and Secrets Manager that speak AWS's wire format.
+//! In-process DynamoDB, SQS, EventBridge, Secrets Manager and a part of CloudWatch that speak AWS's wire format.
 //!
 //! The connector calls them directly; other AWS clients use the HTTP endpoint of [`Emulator::router`].
 
@@ -12,18 +12,28 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use dynoxide::Database;
+use inbox_aws::clock::Clock;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use winterbaume_core::{MockRequest, MockResponse, MockService};
 use winterbaume_secretsmanager::SecretsManagerService;
 use winterbaume_sqs::SqsService;
 
+mod cloudwatch;
+mod counter_metrics;
 mod dynamodb;
 mod eventbridge;
+mod minute_values;
+mod queue_metrics;
 mod sqs_counts;
 
+pub use counter_metrics::MetricsRecorder;
+
+use cloudwatch::CloudWatch;
+use counter_metrics::CounterMetrics;
 use eventbridge::EventBridge;
-use sqs_counts::ReceiptHandles;
+use queue_metrics::QueueMetrics;
+use sqs_counts::{ReceiptHandles, queue_name};
 
 use crate::resource_names::BUS_QUEUE;
 
@@ -32,7 +42,7 @@ const SQS_BASE_URL: &str = "https://sqs.us-east-1.amazonaws.com/";
 /// Largest request that the AWS endpoint accepts: DynamoDB's limit.
 const REQUEST_MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// The four emulated services. Clones share their state.
+/// The emulated services. Clones share their state.
 #[derive(Clone)]
 pub struct Emulator(Arc<EmulatedServices>);
 
@@ -43,6 +53,10 @@ struct EmulatedServices {
     eventbridge: EventBridge,
     bus_subscribers: Mutex<Vec<UnboundedSender<String>>>,
     secrets: SecretsManagerService,
+    counters: Arc<CounterMetrics>,
+    queue_metrics: QueueMetrics,
+    /// Clock of the metrics.
+    clock: Clock,
 }
 
 /// Service and operation in the header `x-amz-target` of an AWS request; both empty without the header.
@@ -52,23 +66,24 @@ pub fn service_and_operation(headers: &HeaderMap) -> (&str, &str) {
 }
 
 impl Emulator {
-    /// Creates services whose state is in memory.
-    pub fn in_memory() -> anyhow::Result<Self> {
-        Ok(Self::with_database(Database::memory().context("cannot create the in-memory database")?))
+    /// Creates services whose state is in memory. Metrics have the times of `clock`.
+    pub fn in_memory(clock: Clock) -> anyhow::Result<Self> {
+        let db = Database::memory().context("cannot create the in-memory database")?;
+        Ok(Self::with_database(db, clock))
     }
 
-    /// Creates services whose tables are in a SQLite file. Queues, buses and secrets are in memory.
+    /// Creates services whose tables are in a SQLite file. Queues, buses, secrets and metrics are in memory.
     ///
     /// # Errors
     ///
     /// The path is not UTF-8, or the file cannot be opened.
-    pub fn in_file(path: &Path) -> anyhow::Result<Self> {
+    pub fn in_file(path: &Path, clock: Clock) -> anyhow::Result<Self> {
         let file = path.to_str().context("the path of the data directory is not UTF-8")?;
         let db = Database::new(file).with_context(|| format!("cannot open {file}"))?;
-        Ok(Self::with_database(db))
+        Ok(Self::with_database(db, clock))
     }
 
-    fn with_database(db: Database) -> Self {
+    fn with_database(db: Database, clock: Clock) -> Self {
         Self(Arc::new(EmulatedServices {
             dynamodb: db,
             sqs: SqsService::new(),
@@ -76,6 +91,9 @@ impl Emulator {
             eventbridge: EventBridge::default(),
             bus_subscribers: Mutex::default(),
             secrets: SecretsManagerService::new(),
+            counters: Arc::default(),
+            queue_metrics: QueueMetrics::default(),
+            clock,
         }))
     }
 
@@ -91,9 +109,10 @@ impl Emulator {
             "AmazonSQS" => self.handle_sqs(&operation, request).await,
             "AWSEvents" => self.handle_eventbridge(&operation, &request.body).await,
             "secretsmanager" => self.0.secrets.handle(request).await,
+            "GraniteServiceVersion20100801" => self.cloudwatch().handle(&operation, &request.body),
             _ => MockResponse::json(
                 404,
-                r#"{"__type":"UnknownOperationException","message":"this endpoint emulates DynamoDB, SQS, EventBridge and Secrets Manager"}"#,
+                r#"{"__type":"UnknownOperationException","message":"this endpoint emulates DynamoDB, SQS, EventBridge, Secrets Manager and CloudWatch"}"#,
             ),
         }
     }
@@ -109,12 +128,40 @@ impl Emulator {
         let body = request.body.clone();
         let answer = self.0.sqs.handle(request).await;
         self.0.receipt_handles.observe(operation, &body, &answer);
+        self.0.queue_metrics.observe(operation, &body, &answer, self.0.clock.now());
         match operation {
             "GetQueueAttributes" => {
                 self.0.receipt_handles.with_visible_again(&self.0.sqs, &body, answer).await
             }
+            "ReceiveMessage" => {
+                self.note_dead_letters(&body).await;
+                answer
+            }
             _ => answer,
         }
+    }
+
+    /// Notes which messages SQS has moved to the dead-letter queue: no response says so.
+    async fn note_dead_letters(&self, request: &[u8]) {
+        let request: Value = serde_json::from_slice(request).unwrap_or_default();
+        let queue = queue_name(&request);
+        for message in self.0.queue_metrics.exhausted(queue) {
+            let receipts = &self.0.receipt_handles;
+            if receipts.is_void(&self.0.sqs, &request, &message.receipt).await {
+                let now = self.0.clock.now();
+                self.0.queue_metrics.move_to_dead_letters(queue, &message.message_id, now);
+            }
+        }
+    }
+
+    fn cloudwatch(&self) -> CloudWatch<'_> {
+        CloudWatch { counters: &self.0.counters, queues: &self.0.queue_metrics, now: self.0.clock.now() }
+    }
+
+    /// A recorder whose counts `GetMetricData` answers. A process has one recorder, which its `main` chooses: nothing here
+    /// installs it.
+    pub fn metrics_recorder(&self) -> MetricsRecorder {
+        MetricsRecorder { counters: Arc::clone(&self.0.counters), clock: self.0.clock.clone() }
     }
 
     async fn handle_eventbridge(&self, operation: &str, body: &[u8]) -> MockResponse {

@@ -1,7 +1,7 @@
 //! Balance Inbox on one machine, for development, demonstration and tests.
 //!
 //! The functions and the AWS SDK are the deployed ones; AWS is emulated in the same process: DynamoDB (dynoxide), SQS
-//! and Secrets Manager (winterbaume), EventBridge, API Gateway, Lambda's `Invoke` and its SQS trigger (this crate).
+//! and Secrets Manager (winterbaume), EventBridge, API Gateway, Lambda's `Invoke` and its SQS trigger, and CloudWatch's `GetMetricData` (this crate).
 //!
 //! ```text
 //!  senders ──HTTP──▶ api_gateway ──▶ functions ──SDK──▶ connector (call log, faults) ──▶ emulator

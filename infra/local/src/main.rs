@@ -48,7 +48,7 @@ struct ServeArgs {
     /// Port of the webhook routes.
     #[arg(long, default_value_t = 9000, value_name = "PORT")]
     http_port: u16,
-    /// Port of the AWS endpoint (DynamoDB, SQS, EventBridge, Secrets Manager, Lambda's Invoke).
+    /// Port of the AWS endpoint (DynamoDB, SQS, EventBridge, Secrets Manager, Lambda's Invoke, CloudWatch's GetMetricData).
     #[arg(long, default_value_t = 9001, value_name = "PORT")]
     aws_port: u16,
     /// Listen on this address, too, and not only on 127.0.0.1: for functions in Docker on Linux, 172.17.0.1. The

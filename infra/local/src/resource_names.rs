@@ -13,6 +13,8 @@ pub const DEAD_LETTER_QUEUE: &str = "events-dead";
 pub const BUS_QUEUE: &str = "bus-events";
 /// Name of the event bus.
 pub const EVENT_BUS: &str = "balance-inbox";
+/// Namespace of the metrics of the functions.
+pub const METRICS_NAMESPACE: &str = "BalanceInbox";
 /// Name of the secret with Fynapse's signing secrets.
 pub const FYNAPSE_SECRET: &str = "fynapse-signing";
 /// Name of the secret with the keys that sign Rightfoot's webhook URLs.

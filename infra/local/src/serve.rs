@@ -141,6 +141,8 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
         delete_tables(dir)?;
     }
     let stack = Stack::start(stack_options(&options, &http_url, &rightfoot_url)?).await?;
+    // Only here: as a library, `local` leaves the choice of the process's recorder to the program.
+    let _ = metrics::set_global_recorder(stack.connector.emulator().metrics_recorder());
     let due_again = stack.make_unfinished_due().await?;
     let subscription = stack.connector.emulator().subscribe_to_buses();
     let mut serving = vec![bus_events::spawn(subscription, api_destination(&options)?)];

@@ -41,7 +41,7 @@ mod resources;
 
 pub use crate::resource_names::{
     BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
-    RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
+    METRICS_NAMESPACE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
 };
 
 /// Address on which nothing listens (the discard port): for a stack that never calls Rightfoot's API.
@@ -133,8 +133,8 @@ impl Stack {
     /// Starts an emulator, creates queues, bus, secrets and the tables that do not exist yet, and builds the functions.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
         let emulator = match &options.database_file {
-            Some(file) => Emulator::in_file(file)?,
-            None => Emulator::in_memory()?,
+            Some(file) => Emulator::in_file(file, options.clock.clone())?,
+            None => Emulator::in_memory(options.clock.clone())?,
         };
         let inspector = clients_over(&AwsConnector::new(emulator.clone()));
         resources::create_tables(&inspector).await.context("create the tables")?;
@@ -357,7 +357,7 @@ pub fn common_config(events_url: &str) -> CommonConfig {
         table: INBOX_TABLE.to_owned(),
         queue_url: events_url.to_owned(),
         retention_days: RETENTION_MIN_DAYS,
-        metrics_namespace: "BalanceInbox".to_owned(),
+        metrics_namespace: METRICS_NAMESPACE.to_owned(),
         log_level: tracing::Level::INFO,
     }
 }

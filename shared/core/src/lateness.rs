@@ -10,12 +10,20 @@ const LATE_AFTER_SECS: u64 = 5 * 60;
 /// Age of a sent event that an operator should look at.
 const SLOW_AFTER_SECS: u64 = 30 * 60;
 
+/// Age of a message on the queue that an operator should look at: the alarm `oldest-message-age` has the same limit.
+pub const MESSAGE_LATE_SECS: u64 = 15 * 60;
+
 // A message that a crashed worker left is received again before its event counts as slow.
 const _: () = assert!(2 * VISIBILITY_SECS < SLOW_AFTER_SECS);
 
 /// Returns `true` if an item of a due queue is late.
 pub fn is_late(due_at: UnixMillis, now: UnixMillis) -> bool {
     now.since(due_at) > Duration::from_secs(LATE_AFTER_SECS)
+}
+
+/// Returns `true` if the oldest message on the queue is so old that the worker should have received it.
+pub fn is_message_late(age_secs: u64) -> bool {
+    age_secs > MESSAGE_LATE_SECS
 }
 
 /// Returns `true` if an event was sent to the queue so long ago that the worker should have finished it.

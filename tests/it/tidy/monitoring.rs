@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use inbox_aws::telemetry::metrics::METRICS;
 use inbox_core::delivery::{Provider, RejectReason};
+use inbox_core::lateness::MESSAGE_LATE_SECS;
 use inbox_core::providers::{Credential, ProviderSpec};
 use serde_json::{Value, json};
 
@@ -364,6 +365,18 @@ fn an_alarm_notifies_its_end_only_if_it_describes_a_state() {
     // An OK of each, and an alarm of each heartbeat that is not seen yet.
     let expected = format!("At the first deployment expect {} messages", until_over.len() + heartbeats);
     assert!(read_file("infra/OPERATIONS.md").replace('\n', " ").contains(&expected), "{expected}");
+}
+
+/// The console marks the queue as late when the alarm is on.
+#[test]
+fn a_message_is_late_from_the_age_of_its_alarm_on() {
+    let alarms = alarms();
+    let age = alarms.values().find(|it| as_written(&it["AlarmName"]).ends_with("-oldest-message-age"));
+    let age = age.unwrap();
+    assert_eq!(
+        (&age["Threshold"], &age["ComparisonOperator"]),
+        (&json!(MESSAGE_LATE_SECS), &json!("GreaterThanThreshold"))
+    );
 }
 
 /// List prices: 0.10 dollars per alarm, 3 dollars per dashboard.

@@ -24,7 +24,7 @@ async function paths(system) {
   return [
     "/", "/events", "/events?state=done", `/event?id=${event}`, `/events/replay?id=${event}`, "/batches",
     `/batch?id=${batch}`, "/batches/track", "/schedules", "/submissions", "/submission?id=payroll-1", "/quarantine", item,
-    item.replace("/item", "/replay"), "/dead-letters", "/audit", "/send", "/checks", "/search?q=e", "/nowhere",
+    item.replace("/item", "/replay"), "/dead-letters", "/audit", "/send", "/checks", "/last-hour", "/search?q=e", "/nowhere",
     `/events?batch=${batch}`, "/authorizer?id=user-1",
   ];
 }

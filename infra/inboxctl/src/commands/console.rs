@@ -47,7 +47,7 @@ pub(crate) async fn serve(target: &Arc<Target>, args: ConsoleArgs) -> anyhow::Re
     // Held while the browser reads it.
     let _page = if args.no_open { None } else { open_browser(console.url()) };
     tokio::select! {
-        served = console.serve() => served.context("the console has failed")?,
+        () = console.serve() => {}
         () = stopped => {}
     }
     Ok(Rendered { text: String::new(), exit_code: 0 })

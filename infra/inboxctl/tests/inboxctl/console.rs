@@ -12,7 +12,7 @@ use tokio::process::Child;
 use crate::{CliHarness, inboxctl_command};
 
 /// A process that serves the console, and a signed-in client.
-struct RunningConsole {
+pub(crate) struct RunningConsole {
     _process: Child,
     client: Client,
     origin: String,
@@ -28,9 +28,15 @@ fn at_loopback_address(url: &str) -> String {
 
 impl RunningConsole {
     async fn start(harness: &CliHarness, options: &str) -> Self {
+        Self::start_with_env(harness, options, &[]).await
+    }
+
+    /// A console of the harness's stack, unless a variable names another endpoint for a service.
+    pub(crate) async fn start_with_env(harness: &CliHarness, options: &str, env: &[(&str, &str)]) -> Self {
         let (aws, base) = (harness.aws_url.as_str(), harness.http_url.as_str());
         let words = format!("--json --base-url {base} console --no-open {options}");
-        let mut command = inboxctl_command(&words, &[("AWS_ENDPOINT_URL", aws)]);
+        let env = [&[("AWS_ENDPOINT_URL", aws)], env].concat();
+        let mut command = inboxctl_command(&words, &env);
         let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.unwrap();
@@ -61,7 +67,7 @@ impl RunningConsole {
     }
 
     /// The text of a page, without its tags.
-    async fn text(&self, path: &str) -> String {
+    pub(crate) async fn text(&self, path: &str) -> String {
         let (status, _, html) = self.request(Method::GET, path, "").await;
         assert_eq!(status, StatusCode::OK, "{path}");
         // Without style sheet and script.

@@ -116,6 +116,18 @@ impl ReceiptHandles {
         answer
     }
 
+    /// Returns `true` if a receipt handle that was given out is void because the message is gone. A message that is hidden
+    /// is not.
+    pub(super) async fn is_void(&self, sqs: &SqsService, request: &Value, receipt: &str) -> bool {
+        let (queue, url) = (queue_name(request), text(request, "QueueUrl").unwrap_or_default());
+        let hidden = self.with_queue(queue, |receipts| receipts.get(receipt).copied());
+        let default_secs = default_visibility_timeout_secs(sqs, url).await;
+        if hidden.is_some_and(|hidden| !hidden.has_expired(default_secs)) {
+            return false;
+        }
+        !keep_visible(sqs, url, receipt).await
+    }
+
     async fn count_visible_again(&self, sqs: &SqsService, request: &Value) -> usize {
         let (queue, url) = (queue_name(request), text(request, "QueueUrl").unwrap_or_default());
         let default_secs = default_visibility_timeout_secs(sqs, url).await;
@@ -126,9 +138,7 @@ impl ReceiptHandles {
         let mut count = 0;
         // Collected first, because the lock must not be held while the emulator is asked.
         for receipt in self.with_queue(queue, expired) {
-            // Keeps a visible message visible. Fails if the message was received again or deleted: its handle is void.
-            let request = json!({"QueueUrl": url, "ReceiptHandle": receipt, "VisibilityTimeout": 0});
-            if sqs.handle(sqs_request("ChangeMessageVisibility", &request)).await.status == 200 {
+            if keep_visible(sqs, url, &receipt).await {
                 count += 1;
             } else {
                 self.with_queue(queue, |receipts| receipts.remove(&receipt));
@@ -136,6 +146,12 @@ impl ReceiptHandles {
         }
         count
     }
+}
+
+/// Keeps a visible message visible; `false` if the message was received again, deleted or moved: its handle is void.
+async fn keep_visible(sqs: &SqsService, url: &str, receipt: &str) -> bool {
+    let request = json!({"QueueUrl": url, "ReceiptHandle": receipt, "VisibilityTimeout": 0});
+    sqs.handle(sqs_request("ChangeMessageVisibility", &request)).await.status == 200
 }
 
 /// Visibility timeout of a queue, in seconds.
@@ -149,7 +165,7 @@ async fn default_visibility_timeout_secs(sqs: &SqsService, url: &str) -> u64 {
 }
 
 /// Name of the queue in a request. Its URL would not do as a key: it differs between endpoints.
-fn queue_name(request: &Value) -> &str {
+pub(super) fn queue_name(request: &Value) -> &str {
     text(request, "QueueUrl").and_then(|url| url.rsplit('/').next()).unwrap_or_default()
 }
 

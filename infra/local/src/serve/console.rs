@@ -28,5 +28,5 @@ pub(super) async fn serve(
     };
     let url = console.url().to_owned();
     println!("Console                    {url}");
-    Ok((tokio::spawn(async move { drop(console.serve().await) }), url))
+    Ok((tokio::spawn(console.serve()), url))
 }

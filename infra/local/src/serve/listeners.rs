@@ -1,15 +1,23 @@
 //! Sockets on which `local` listens: on 127.0.0.1, and with `--bind` on another address, too.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::Router;
+use inbox_console::{ServerLimits, serve_bounded};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::host_check::{with_host_check, with_origin_check};
-use crate::stack;
 
+/// Programs may hold many connections, and keep them for long.
+const LIMITS: ServerLimits = ServerLimits {
+    connections_max: 1_024,
+    header_timeout: Duration::from_secs(60),
+    connection_max_age: Duration::from_secs(60 * 60),
+    last_request_timeout: Duration::from_secs(5 * 60),
+};
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// One port, open on 127.0.0.1 and, if asked for, on another address.
@@ -80,7 +88,8 @@ impl PortListener {
     }
 
     fn serve_at(self, routes: impl Fn(String) -> Router) -> Vec<JoinHandle<()>> {
-        self.sockets.into_iter().map(|(socket, url)| stack::spawn_server(socket, routes(url))).collect()
+        let serve = |(socket, url)| tokio::spawn(serve_bounded(socket, routes(url), LIMITS));
+        self.sockets.into_iter().map(serve).collect()
     }
 }
 

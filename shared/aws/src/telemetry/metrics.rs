@@ -163,6 +163,11 @@ impl ProviderCounter {
     const KIND: MetricKind = MetricKind::Counter;
     const DIMENSION_SETS: &[&[&str]] = &[&["provider"]];
 
+    /// The name in CloudWatch.
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+
     /// Adds `count`.
     pub fn add(self, provider: Provider, count: u64) {
         counter!(self.0, "provider" => provider.as_str()).increment(count);
@@ -192,6 +197,11 @@ impl ProviderReasonCounter {
     const KIND: MetricKind = MetricKind::Counter;
     const DIMENSION_SETS: &[&[&str]] = &[&["provider", "reason"], &[]];
 
+    /// The name in CloudWatch.
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+
     /// Adds `count` to this provider's reason and to the total.
     pub fn add(self, provider: Provider, reason: &'static str, count: u64) {
         counter!(self.0, "provider" => provider.as_str(), "reason" => reason).increment(count);
@@ -206,6 +216,11 @@ pub struct TypeCounter(&'static str);
 impl TypeCounter {
     const KIND: MetricKind = MetricKind::Counter;
     const DIMENSION_SETS: &[&[&str]] = &[&["type"]];
+
+    /// The name in CloudWatch.
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
 
     /// Adds `count`.
     pub fn add(self, detail_type: &'static str, count: u64) {

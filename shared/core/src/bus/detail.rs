@@ -155,6 +155,10 @@ impl Detail for BalanceExtracted<'_> {
     const TYPE: &'static str = "BalanceExtracted";
 }
 
+/// The names of all types.
+pub const DETAIL_TYPES: [&str; 3] =
+    [BalanceBatchCompleted::TYPE, BalanceThresholdMet::TYPE, BalanceExtracted::TYPE];
+
 /// The JSON Schema of every detail type, by name.
 pub fn schemas() -> [(&'static str, Schema); 3] {
     schemas_with(&SchemaSettings::draft2020_12())

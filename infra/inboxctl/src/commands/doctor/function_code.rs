@@ -29,6 +29,8 @@ const GET_OBJECT: &str = "s3:GetObject";
 /// Characters that are percent-encoded in the path of an S3 object.
 const RESERVED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+/// Longest wait for a zip.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Lambda accepts no larger zip from S3 (250 MiB).
 const ZIP_MAX_BYTES: usize = 250 << 20;
 
@@ -49,7 +51,8 @@ struct FunctionConfiguration {
 /// Compares the code of all functions. `None` if no stack is named: the deployed code is unknown then.
 pub(super) async fn check(target: &Target) -> Option<CheckResult> {
     let stack = target.stack_name()?;
-    let compared = match (deployed_functions(target, stack).await, SigV4Client::new(target)) {
+    let compared = match (deployed_functions(target, stack).await, SigV4Client::new(target, RESPONSE_TIMEOUT))
+    {
         (Ok(deployed), Ok(aws)) => {
             let is_same =
                 async |it: DeployedFunction| (runs_deployed_code(target, &aws, &it).await, it.function);
