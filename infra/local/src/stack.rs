@@ -181,6 +181,7 @@ impl Stack {
         };
         let worker = event_worker::Config {
             common: common.clone(),
+            is_rightfoot_enabled: true,
             rightfoot: access,
             balances_table: BALANCES_TABLE.to_owned(),
             // For ever: no balance expires.
