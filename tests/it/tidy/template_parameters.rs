@@ -140,7 +140,11 @@ fn what_is_half_given_is_refused() {
     let rules = template()["Rules"].as_object().unwrap().clone();
     let named = |condition: &Value| {
         let of_list = condition["Fn::Not"][0]["Fn::EachMemberEquals"][0]["Ref"].as_str();
-        of_list.or(condition["Fn::Not"][0]["Fn::Equals"][0]["Ref"].as_str()).unwrap().to_owned()
+        let of_text = condition["Fn::Not"][0]["Fn::Equals"][0]["Ref"].as_str();
+        // A switch that is on.
+        let of_switch =
+            condition["Fn::Equals"][0]["Ref"].as_str().filter(|_| condition["Fn::Equals"][1] == "true");
+        of_list.or(of_text).or(of_switch).unwrap().to_owned()
     };
     let of_two_parameters = rules.values().filter(|rule| rule.get("RuleCondition").is_some());
     let pairs: BTreeMap<_, _> = of_two_parameters
@@ -148,6 +152,7 @@ fn what_is_half_given_is_refused() {
         .collect();
     let expected = [
         ("CertificateArn", "DomainName"),
+        ("DisableExecuteApiEndpoint", "DomainName"),
         ("DomainName", "CertificateArn"),
         ("HostedZoneId", "DomainName"),
         ("VpcSecurityGroupIds", "VpcSubnetIds"),

@@ -146,6 +146,7 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
     ];
     let wrong = [
         ("RetentionDays", "90"),
+        ("FynapseAllowedCidrs", "example.com"),
         ("FynapseKeyCodec", "base32"),
         ("PollFirstSecs", "0"),
         ("RightfootAllowedCidrs", "10.0.0.0/33"),
@@ -165,9 +166,13 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
         (1, &"fail".into(), &"fail".into())
     );
     let finding = parameters["finding"].as_str().unwrap();
-    for variable in
-        ["FYNAPSE_KEY_CODEC", "POLL_FIRST_SECS", "RIGHTFOOT_ALLOWED_CIDRS", "RIGHTFOOT_REVOKED_SUBJECTS"]
-    {
+    for variable in [
+        "FYNAPSE_ALLOWED_CIDRS",
+        "FYNAPSE_KEY_CODEC",
+        "POLL_FIRST_SECS",
+        "RIGHTFOOT_ALLOWED_CIDRS",
+        "RIGHTFOOT_REVOKED_SUBJECTS",
+    ] {
         assert!(finding.contains(&format!("environment variable {variable} is not valid: ")), "{finding}");
     }
     let codec = "environment variable FYNAPSE_KEY_CODEC is not valid: \"base32\": unknown key codec; use utf8, base64 or hex";
