@@ -137,7 +137,8 @@ class Stack:
         command = [self.tools["inboxctl"], "--json", *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert fails in (None, done.returncode != 0), f"inboxctl {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return json.loads(done.stdout) if done.stdout else None
+        output = done.stdout or done.stderr
+        return json.loads(output) if output else None
 
     def log_lines(self) -> list[str]:
         """All log lines of its functions."""

@@ -35,23 +35,33 @@ def event_before_worker(stack_without_worker: Stack) -> str:
 
 
 @pytest.fixture(scope="module")
+def url_before_rightfoot_was_removed(stack_without_worker: Stack) -> str:
+    return stack_without_worker.mint_url("before")
+
+
+@pytest.fixture(scope="module")
 def stack_with_worker(
-    stack_without_worker: Stack, original_table_and_bus: tuple[str, str], event_before_worker: str
+    stack_without_worker: Stack,
+    original_table_and_bus: tuple[str, str],
+    event_before_worker: str,
+    url_before_rightfoot_was_removed: str,
 ) -> Stack:
-    """The same stack with a worker, and with the user's own key, topic, network and so on."""
+    """The same stack with a worker, without Rightfoot, and with the user's own key, topic, network and so on."""
     stack = stack_without_worker
+    # As in an account that has never had a key of Rightfoot's API.
+    stack.put_secret("RightfootApiKeyArn", "[]")
     enabled = {"EventWorkerEnabled": "true", "MonitoringEnabled": "true", "EventSchemasEnabled": "true"}
-    stack.deploy(**enabled, Tracing="Active", **own_resources(stack))
+    stack.deploy(**enabled, RightfootEnabled="false", Tracing="Active", **own_resources(stack))
     return stack
 
 
 @pytest.fixture(scope="module")
 def stack_after_worker(stack_with_worker: Stack) -> Stack:
-    """The same stack without a worker again, with a balance and a rule from before, and with a custom domain."""
+    """The same stack without a worker again, with Rightfoot, with a balance and a rule from before, and with a custom domain."""
     stack = stack_with_worker
     balances(stack).put_item(Item=BALANCE)
     BusListener(stack, "yours")
-    stack.deploy(EventWorkerEnabled="false", **custom_domain(stack))
+    stack.deploy(EventWorkerEnabled="false", RightfootEnabled="true", **custom_domain(stack))
     return stack
 
 
@@ -59,9 +69,15 @@ def table_and_bus(stack: Stack) -> tuple[str, str]:
     return stack.outputs["BalancesTableName"], stack.outputs["EventBusName"]
 
 
+def function_names(stack: Stack) -> list[str]:
+    """The functions that the stack has, a part of all of them."""
+    names = [function["FunctionName"] for function in stack.client("lambda").list_functions()["Functions"]]
+    return [f"{stack.name}-{function}" for function in FUNCTIONS if f"{stack.name}-{function}" in names]
+
+
 def aws_endpoints(stack: Stack) -> dict[str, str | None]:
     """`AWS_ENDPOINT_URL` in the configuration of each function."""
-    names = [f"{stack.name}-{function}" for function in FUNCTIONS]
+    names = function_names(stack)
     configurations = [stack.client("lambda").get_function_configuration(FunctionName=name) for name in names]
     return {it["FunctionName"]: it["Environment"]["Variables"].get("AWS_ENDPOINT_URL") for it in configurations}
 
@@ -127,8 +143,36 @@ def test_own_key_and_topic_are_used_by_every_resource_that_they_are_for(stack_wi
     assert {group.get("kmsKeyId") for group in logs if f"/{stack.name}" in group["logGroupName"]} == {key}
     alarms = stack.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{stack.name}-")["MetricAlarms"]
     actions = {alarm["AlarmName"].removeprefix(f"{stack.name}-"): alarm["AlarmActions"] for alarm in alarms}
-    assert actions.pop("found-by-poll") == [] and "dead-letters" in actions
+    assert "dead-letters" in actions
     assert all(topics == [topic] for topics in actions.values()), actions
+
+
+def test_a_stack_without_rightfoot_has_nothing_of_it_and_does_not_miss_it(stack_with_worker: Stack):
+    stack = stack_with_worker
+    assert function_names(stack) == [f"{stack.name}-{it}" for it in ("event-relay", "event-worker", "fynapse-webhook")]
+    routes = stack.client("apigatewayv2").get_routes(ApiId=api_id(stack))["Items"]
+    assert [route["RouteKey"] for route in routes] == ["POST /webhooks/fynapse"]
+    schedules = [it["Target"]["Arn"] for it in stack.client("scheduler").list_schedules()["Schedules"]]
+    assert not [arn for arn in schedules if arn.endswith(f":{stack.name}-rightfoot-poller")]
+    alarms = stack.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{stack.name}-")["MetricAlarms"]
+    names = {alarm["AlarmName"].removeprefix(f"{stack.name}-") for alarm in alarms}
+    assert "fynapse-5xx" in names
+    assert not {"rightfoot-5xx", "poller-stopped", "key-refused", "found-by-poll", "rightfoot-webhook-errors"} & names
+    assert not {"RightfootWebhookUrlPrefix", "RightfootRequestsName"} & set(stack.outputs)
+
+    # The worker has processed an event without complaining of the empty key.
+    assert stack.deliver_fynapse(extract_body(event_id := new_id())).status == 200
+    assert stack.wait_until_done(f"fynapse/event/{event_id}")
+    assert not [line for line in stack.log_lines() if "secret_fetch_failed" in line]
+    checks = {it["check"]: it for it in stack.inboxctl("doctor", fails=None)["checks"]}
+    for check in ("key of Rightfoot's URLs", "key of Rightfoot's API", "poller", "polls", "submissions"):
+        assert checks[check]["status"] == "skipped", checks[check]
+    assert checks["secret of Fynapse"]["status"] == "ok"
+    assert "deployed without Rightfoot" in stack.inboxctl("send", "rightfoot", "--yes", fails=True)["error"]
+
+
+def api_id(stack: Stack) -> str:
+    return stack.outputs["WebhookBaseUrl"].removeprefix("http://").split(".")[0]
 
 
 def test_only_the_functions_of_a_stack_that_asks_for_it_have_an_aws_endpoint(stack: Stack, stack_with_worker: Stack):
@@ -146,6 +190,13 @@ def test_a_removed_worker_leaves_the_table_of_balances_and_the_bus(
     assert balances(stack).scan()["Items"] == [BALANCE]
     rules = stack.client("events").list_rules(EventBusName=original_table_and_bus[1])["Rules"]
     assert "yours" in [rule["Name"] for rule in rules]
+
+
+def test_urls_of_rightfoot_outlive_its_absence(stack_after_worker: Stack, url_before_rightfoot_was_removed: str):
+    token = url_before_rightfoot_was_removed.rsplit("/", 1)[-1]
+    url = stack_after_worker.outputs["RightfootWebhookUrlPrefix"] + token
+    delivered = stack_after_worker.deliver_rightfoot(url, completion_body(new_id()))
+    assert delivered.status_and_body == (200, '{"status":"received"}')
 
 
 def test_webhooks_are_received_at_a_custom_domain(stack_after_worker: Stack):

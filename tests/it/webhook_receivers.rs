@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use inbox_core::delivery::Provider;
 use tests::{
     Item, World, alert_body, completion_body, extract_body, gateway_event, number, random_hex, text,
 };
@@ -239,8 +240,11 @@ async fn p7_a_batch_of_another_subject_is_quarantined_and_an_untracked_one_is_a_
 
 #[tokio::test]
 async fn p4_nothing_unverified_is_written_or_sent() {
-    let world =
-        World::with_options(|options| options.rightfoot_allow_list = "203.0.113.0/24".parse().unwrap()).await;
+    let world = World::with_options(|options| {
+        options.allow_lists =
+            Provider::ALL.iter().map(|it| (*it, "203.0.113.0/24".parse().unwrap())).collect();
+    })
+    .await;
     let body = extract_body("e-1");
     for signature in ["", "t=1,v1=00", &world.sign("another body"), "t=1767323045"] {
         assert_eq!(world.deliver_fynapse_with(&body, signature, None).await.body, FORBIDDEN, "{signature}");

@@ -164,8 +164,10 @@ type ReplyCase = (&'static str, Precondition, DeliveryVariant, u16, &'static str
 async fn check_replies(provider: Provider, table: Vec<ReplyCase>) {
     for (what, given, sent, status, body) in table {
         let allowed = if matches!(given, Precondition::AllowList) { "192.0.2.0/24" } else { "" };
-        let mut world =
-            World::with_options(|options| options.rightfoot_allow_list = allowed.parse().unwrap()).await;
+        let mut world = World::with_options(|options| {
+            drop(options.allow_lists.insert(provider, allowed.parse().unwrap()))
+        })
+        .await;
         let event = delivery_event(&world, provider, &sent);
         set_up(&mut world, given, &event).await;
         assert_eq!(invoke(&world, event).await, gateway_response(status, body), "{what}");
@@ -201,10 +203,8 @@ fn webhook_with_revoked_subject(world: &World) -> WebhookFunction {
     let config = WebhookConfig {
         common: stack::common_config(&world.stack.events_queue_url),
         secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
-        verifier: Verifier::UrlToken {
-            allow_list: "".parse().unwrap(),
-            revoked_subjects: ["demo".parse().unwrap()].into(),
-        },
+        allow_list: "".parse().unwrap(),
+        verifier: Verifier::UrlToken { revoked_subjects: ["demo".parse().unwrap()].into() },
     };
     WebhookFunction::new(
         Provider::Rightfoot,
@@ -273,7 +273,7 @@ fn verified(body: impl Into<String>) -> DeliveryVariant {
 
 #[tokio::test]
 async fn p6_every_reply_that_fynapse_can_get() {
-    use Precondition::{Duplicate, Failing, Nothing, Stale, StaleAndFailing};
+    use Precondition::{AllowList, Duplicate, Failing, Nothing, Stale, StaleAndFailing};
     let event = || verified(extract_body("e-1"));
     let other_type = extract_body("e-1").replace("balance.extracted", "something.else");
     let long_type = extract_body("e-1").replace("balance.extracted", &"t".repeat(513));
@@ -307,6 +307,7 @@ async fn p6_every_reply_that_fynapse_can_get() {
         ("a body at the cap", Nothing, DeliveryVariant::Blanks(LIMIT_BYTES), 200, QUARANTINED),
         ("the same, encoded", Nothing, DeliveryVariant::EncodedBlanks(LIMIT_BYTES), 200, QUARANTINED),
         ("stale", Stale, event(), 403, FORBIDDEN),
+        ("an address that may not call", AllowList, event(), 403, FORBIDDEN),
         ("no signature", Nothing, DeliveryVariant::WithoutCredential, 403, FORBIDDEN),
         ("a malformed signature", Nothing, DeliveryVariant::WithCredential("t=1767323045"), 403, FORBIDDEN),
         ("a bad signature", Nothing, DeliveryVariant::WithCredential(forged), 403, FORBIDDEN),

@@ -41,6 +41,8 @@ use process_message::MessageOutcome;
 pub struct Config {
     /// Configuration that all functions share.
     pub common: CommonConfig,
+    /// `RIGHTFOOT_ENABLED`: if false, the stack has nothing of Rightfoot but events that were recorded before.
+    pub is_rightfoot_enabled: bool,
     /// URL and key of Rightfoot's API.
     pub rightfoot: AccountConfig,
     /// `BALANCES_TABLE`: name of the balances table.
@@ -64,6 +66,7 @@ impl Config {
     pub fn read(env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
         Ok(Self {
             common: CommonConfig::from_env(env)?,
+            is_rightfoot_enabled: env.parsed_or("RIGHTFOOT_ENABLED", true)?,
             rightfoot: AccountConfig::from_env(env)?,
             balances_table: env.required("BALANCES_TABLE")?,
             balances_retention_days: env.parsed_or("BALANCES_RETENTION_DAYS", 0)?,
@@ -84,6 +87,7 @@ pub struct EventWorker {
     balances: BalancesTable,
     bus: EventBus,
     account: RightfootAccount,
+    is_rightfoot_enabled: bool,
     verify_alerts: bool,
     untracked_alerts: UntrackedAlertPolicy,
     poll_deadline: Duration,
@@ -102,6 +106,7 @@ impl EventWorker {
             balances: BalancesTable::new(clients.dynamodb.clone(), table, retention_days),
             bus: EventBus::new(clients.eventbridge(), &config.event_bus),
             account: RightfootAccount::new(&config.rightfoot, clients, clock.clone()),
+            is_rightfoot_enabled: config.is_rightfoot_enabled,
             verify_alerts: config.verify_alerts,
             untracked_alerts: config.untracked_alerts,
             poll_deadline: config.poll_deadline,
@@ -110,9 +115,12 @@ impl EventWorker {
         }
     }
 
-    /// Loads the key of Rightfoot's API, so that the first message need not wait for it.
+    /// Loads the key of Rightfoot's API, so that the first message need not wait for it. Without Rightfoot the key may be empty, and
+    /// nobody is to be alarmed by that.
     pub async fn load_api_key(&self) {
-        self.account.load_key().await;
+        if self.is_rightfoot_enabled {
+            self.account.load_key().await;
+        }
     }
 
     /// Processes a batch of messages concurrently, and returns the ids of those that SQS must deliver again. One failure does

@@ -10,7 +10,9 @@ use aws_config::timeout::TimeoutConfig;
 use inbox_aws::clock::Clock;
 use inbox_aws::stores::{StoredBalances, Stores, Table};
 use inbox_aws::{AwsError, AwsErrorKind};
+use inbox_core::delivery::Provider;
 use inbox_core::limits::RETENTION_MIN_DAYS;
+use inbox_core::providers::ProviderSpec;
 use inbox_core::time::UnixMillis;
 
 use crate::aws_account::{AwsAccount, CONNECT_TIMEOUT};
@@ -185,6 +187,13 @@ impl Target {
     /// Returns `true` if the stack is deployed without event-worker.
     pub(crate) fn is_worker_disabled(&self) -> bool {
         self.parameter("EventWorkerEnabled") == Some("false")
+    }
+
+    /// Returns why a provider has no functions in the stack, with the parameter that leaves them out; `None` if it has them.
+    pub(crate) fn disabled_text(&self, provider: Provider) -> Option<String> {
+        let title = ProviderSpec::of(provider).title;
+        let is_disabled = self.parameter(&format!("{title}Enabled")) == Some("false");
+        is_disabled.then(|| format!("the stack is deployed without {title} ({title}Enabled=false)"))
     }
 
     pub(crate) fn stores(&self) -> anyhow::Result<Stores> {

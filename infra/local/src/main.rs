@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use inbox_aws::config::{BaseUrl, restart_without_empty_variables};
 use inbox_core::allow_list::AllowList;
+use inbox_core::delivery::Provider;
 use inbox_core::poll::PollTiming;
 use local::api_destination::{CustomHeader, DestinationUrl};
 use local::serve::logging::{LogFormat, Verbosity};
@@ -70,7 +71,10 @@ struct ServeArgs {
     /// Key that signs Rightfoot's webhook URLs.
     #[arg(long, default_value = "local-rightfoot-url-key", value_name = "KEY")]
     rightfoot_url_key: String,
-    /// Comma-separated addresses from which Rightfoot may call, for example 203.0.113.0/24. Empty: any.
+    /// Comma-separated addresses from which Fynapse may call, for example 203.0.113.0/24. Empty: any.
+    #[arg(long, default_value = "", value_name = "CIDRS")]
+    fynapse_allowed_cidrs: AllowList,
+    /// Comma-separated addresses from which Rightfoot may call. Empty: any.
     #[arg(long, default_value = "", value_name = "CIDRS")]
     rightfoot_allowed_cidrs: AllowList,
     /// Port of the simulated Rightfoot API.
@@ -320,7 +324,11 @@ impl ServeArgs {
             fresh: self.fresh,
             fynapse_secrets: self.fynapse_secrets,
             rightfoot_url_key: self.rightfoot_url_key,
-            rightfoot_allow_list: self.rightfoot_allowed_cidrs,
+            allow_lists: [
+                (Provider::Fynapse, self.fynapse_allowed_cidrs),
+                (Provider::Rightfoot, self.rightfoot_allowed_cidrs),
+            ]
+            .into(),
         }
     }
 }

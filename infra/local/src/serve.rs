@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints its results")]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use anyhow::{Context, bail};
 use inbox_aws::clock::Clock;
 use inbox_aws::config::redact_userinfo;
 use inbox_core::allow_list::AllowList;
+use inbox_core::delivery::Provider;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
 use inbox_core::limits::VISIBILITY_SECS;
 use inbox_core::local_hosts::is_loopback;
@@ -66,8 +68,8 @@ pub struct ServeOptions {
     pub fynapse_secrets: Vec<String>,
     /// Key that signs Rightfoot's webhook URLs.
     pub rightfoot_url_key: String,
-    /// Addresses from which Rightfoot may call; empty for any.
-    pub rightfoot_allow_list: AllowList,
+    /// Addresses from which a provider may call; empty for any.
+    pub allow_lists: BTreeMap<Provider, AllowList>,
     /// Rightfoot's API.
     pub rightfoot_api: RightfootApi,
     /// Key for Rightfoot's API.
@@ -186,7 +188,7 @@ fn stack_options(
         database_file: options.data_dir.as_deref().map(|dir| dir.join(DATABASE_FILE)),
         fynapse_secrets: options.fynapse_secrets.clone(),
         rightfoot_url_key: options.rightfoot_url_key.clone(),
-        rightfoot_allow_list: options.rightfoot_allow_list.clone(),
+        allow_lists: options.allow_lists.clone(),
         rightfoot_client,
         rightfoot_api_key: options.rightfoot_api_key.clone(),
         poll_timing: options.poll_timing,

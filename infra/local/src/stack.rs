@@ -56,8 +56,8 @@ pub struct StackOptions {
     pub fynapse_secrets: Vec<String>,
     /// Key that signs Rightfoot's webhook URLs.
     pub rightfoot_url_key: String,
-    /// Addresses from which Rightfoot may call; empty for any.
-    pub rightfoot_allow_list: AllowList,
+    /// Addresses from which a provider may call. Without a list, or with an empty one, from any.
+    pub allow_lists: BTreeMap<Provider, AllowList>,
     /// Client of Rightfoot's API.
     pub rightfoot_client: RightfootClient,
     /// Key for Rightfoot's API.
@@ -83,7 +83,7 @@ impl StackOptions {
             database_file: None,
             fynapse_secrets: vec!["local-fynapse-secret".to_owned()],
             rightfoot_url_key: "local-rightfoot-url-key".to_owned(),
-            rightfoot_allow_list: AllowList::default(),
+            allow_lists: BTreeMap::new(),
             rightfoot_client: RightfootClient::new(inbox_rightfoot::ClientConfig::new(UNREACHABLE_URL)?)?,
             rightfoot_api_key: "local-rightfoot-api-key".to_owned(),
             poll_timing: PollTiming::default(),
@@ -181,6 +181,7 @@ impl Stack {
         };
         let worker = event_worker::Config {
             common: common.clone(),
+            is_rightfoot_enabled: true,
             rightfoot: access,
             balances_table: BALANCES_TABLE.to_owned(),
             // For ever: no balance expires.
@@ -333,16 +334,14 @@ fn webhook_functions(
         let config = WebhookConfig {
             common: common.clone(),
             secret_id: ProviderSpec::of(provider).secret_name.to_owned(),
+            allow_list: options.allow_lists.get(&provider).cloned().unwrap_or_default(),
             verifier: match ProviderSpec::of(provider).credential {
                 Credential::Signature(scheme) => Verifier::Signature {
                     scheme,
                     key_codec: KeyCodec::Utf8,
                     tolerance_secs: SIGNATURE_TOLERANCE_SECS,
                 },
-                Credential::UrlToken => Verifier::UrlToken {
-                    allow_list: options.rightfoot_allow_list.clone(),
-                    revoked_subjects: BTreeSet::new(),
-                },
+                Credential::UrlToken => Verifier::UrlToken { revoked_subjects: BTreeSet::new() },
             },
         };
         let clients = clients_over(&connector.with_role_of(&format!("{}-webhook", provider.as_str())));
@@ -368,7 +367,7 @@ pub(crate) const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Serves routes on a listener until the handle is aborted.
 pub fn spawn_server(listener: TcpListener, routes: Router) -> JoinHandle<()> {
     tokio::spawn(async move {
-        // The webhook routes need the caller's address: Rightfoot's allow-list is checked against it.
+        // The webhook routes need the caller's address: the providers' allow-lists are checked against it.
         let service = routes.into_make_service_with_connect_info::<std::net::SocketAddr>();
         let _ = axum::serve(listener, service).await;
     })

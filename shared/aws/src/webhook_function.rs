@@ -44,6 +44,8 @@ pub struct WebhookConfig {
     pub common: CommonConfig,
     /// The name or ARN of the secret that verifies deliveries.
     pub secret_id: String,
+    /// The addresses that may deliver; empty for all.
+    pub allow_list: AllowList,
     /// The accepted deliveries.
     pub verifier: Verifier,
 }
@@ -62,8 +64,6 @@ pub enum Verifier {
     },
     /// The token in the webhook's URL.
     UrlToken {
-        /// `RIGHTFOOT_ALLOWED_CIDRS`: addresses that may deliver, separated by commas; empty for all.
-        allow_list: AllowList,
         /// `RIGHTFOOT_REVOKED_SUBJECTS`: subjects whose URLs are no longer accepted, separated by commas.
         revoked_subjects: BTreeSet<Subject>,
     },
@@ -73,20 +73,19 @@ impl WebhookConfig {
     /// Reads the configuration from the environment variables that the provider's specification names. Fails on a
     /// missing or invalid one.
     pub fn read(provider: Provider, env: &Env<impl Fn(&str) -> Option<String>>) -> Result<Self, ConfigError> {
-        let ProviderSpec { secret_id_variable, credential, .. } = ProviderSpec::of(provider);
+        let ProviderSpec { secret_id_variable, allowed_cidrs_variable, credential, .. } =
+            ProviderSpec::of(provider);
         Ok(Self {
             common: CommonConfig::from_env(env)?,
             secret_id: env.required(secret_id_variable)?,
+            allow_list: env.parsed_or(allowed_cidrs_variable, AllowList::default())?,
             verifier: match *credential {
                 Credential::Signature(scheme) => Verifier::Signature {
                     scheme,
                     key_codec: key_codec(scheme, env)?,
                     tolerance_secs: tolerance_secs(scheme, env)?,
                 },
-                Credential::UrlToken => Verifier::UrlToken {
-                    allow_list: env.parsed_or("RIGHTFOOT_ALLOWED_CIDRS", AllowList::default())?,
-                    revoked_subjects: revoked_subjects(env)?,
-                },
+                Credential::UrlToken => Verifier::UrlToken { revoked_subjects: revoked_subjects(env)? },
             },
         })
     }
@@ -114,6 +113,7 @@ pub struct WebhookFunction {
     provider: Provider,
     receiver: WebhookReceiver,
     secret: SecretCache,
+    allow_list: Arc<AllowList>,
     verifier: Arc<Verifier>,
 }
 
@@ -129,6 +129,7 @@ impl WebhookFunction {
             provider,
             receiver: WebhookReceiver::new(clients.table(common), clients.queue(common), clock.clone()),
             secret: SecretCache::new(clients.secrets.clone(), &config.secret_id, key_codec, clock),
+            allow_list: Arc::new(config.allow_list.clone()),
             verifier: Arc::new(config.verifier.clone()),
         }
     }
@@ -154,16 +155,16 @@ impl WebhookFunction {
 
     /// Verifies a delivery from this address to the URL with this token. `None` if the secret was never loaded.
     async fn verify(&self, delivery: Delivery, source_ip: Option<&str>, token: &str) -> Option<Verification> {
+        // Checked first, so that a credential from a foreign address never causes a fetch of the secret.
+        if !self.allow_list.permits(source_ip) {
+            return Some(Verification::Rejected(delivery, RejectReason::AddressNotAllowed));
+        }
         match &*self.verifier {
             Verifier::Signature { scheme, tolerance_secs, .. } => {
                 let verify = |delivery, keys: &_| (scheme.verify)(delivery, keys, *tolerance_secs);
                 self.secret.verify(delivery, verify).await
             }
-            // Checked first, so that a token from a foreign address never causes a fetch of the secret.
-            Verifier::UrlToken { allow_list, .. } if !allow_list.permits(source_ip) => {
-                Some(Verification::Rejected(delivery, RejectReason::AddressNotAllowed))
-            }
-            Verifier::UrlToken { revoked_subjects, .. } => {
+            Verifier::UrlToken { revoked_subjects } => {
                 let verify = |delivery, keys: &_| url_token::verify(delivery, token, keys, revoked_subjects);
                 self.secret.verify(delivery, verify).await
             }

@@ -34,6 +34,8 @@ pub struct ProviderSpec {
     pub secret_id_variable: &'static str,
     /// The name of that secret, without the stack's prefix.
     pub secret_name: &'static str,
+    /// The environment variable with the addresses that may deliver, separated by commas; empty for all.
+    pub allowed_cidrs_variable: &'static str,
     /// The largest accepted body, in bytes.
     pub body_max_bytes: usize,
     /// The reply to verified deliveries that cannot be parsed.

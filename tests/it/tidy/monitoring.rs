@@ -54,10 +54,28 @@ fn metrics_in_alarms() -> Vec<MetricRef> {
     named.collect()
 }
 
-/// The dashboard without the worker's alarms, with substitutions left as they are written.
+/// Parts of the dashboard that are left out together with a part of the stack: the list of its alarms, and the condition.
+const CONDITIONAL_ALARMS: [(&str, &str); 3] = [
+    ("FynapseAlarms", "WithFynapse"),
+    ("RightfootAlarms", "WithRightfoot"),
+    ("WorkerAlarms", "WithEventWorker"),
+];
+
+/// The body of the dashboard, and the texts that are substituted in it.
+fn dashboard_body() -> Value {
+    monitoring()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"].clone()
+}
+
+/// The dashboard without the alarms that are left out together with a part of the stack; other substitutions are left as they are
+/// written.
 fn dashboard() -> Value {
-    let body = &monitoring()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
-    serde_json::from_str(&body[0].as_str().unwrap().replace("${WorkerAlarms}", "")).unwrap()
+    let body = dashboard_body();
+    let row = &body[1]["RightfootWidgets"]["Fn::If"];
+    assert_eq!((&row[0], &row[2]), (&json!("WithRightfoot"), &json!("")));
+    let text = body[0].as_str().unwrap().replace("${RightfootWidgets}", row[1]["Fn::Sub"].as_str().unwrap());
+    let text =
+        CONDITIONAL_ALARMS.iter().fold(text, |text, (name, _)| text.replace(&format!("${{{name}}}"), ""));
+    serde_json::from_str(&text).unwrap()
 }
 
 fn metrics_in_dashboard() -> Vec<MetricRef> {
@@ -389,38 +407,62 @@ fn the_documents_say_what_alarms_and_dashboard_cost() {
     assert!(about.as_str().unwrap().ends_with(&format!("about {} dollars a month.", cents / 100)), "{about}");
 }
 
-/// Alarms that are pointless without the worker: on its metrics, and on the function itself.
+/// Alarms that are pointless without a part of the stack: on metrics that only its functions emit, on its functions, on its route, or
+/// with its name as a dimension.
+fn alarms_of(part: &str) -> BTreeSet<String> {
+    let emitters = emitters();
+    let names_part = |text: &str| text.to_lowercase().contains(&part.to_lowercase());
+    let is_its_own = |it: &MetricRef| {
+        let its_functions = |all: &BTreeSet<String>| all.iter().all(|it| names_part(it));
+        emitters.get(&it.name).is_some_and(its_functions)
+            || names_part(&it.name)
+            || it.dimensions.values().any(|value| names_part(value))
+    };
+    metrics_in_alarms().iter().filter(|it| is_its_own(it)).map(|it| it.source.clone()).collect()
+}
+
+/// An alarm on a metric that the worker emits as well, for Rightfoot's events alone.
+const RIGHTFOOT_ALARMS_OF_THE_WORKER: [&str; 1] = ["ThresholdDiffers"];
+/// An alarm on a metric that only signed deliveries have.
+const FYNAPSE_ALARMS_OF_SIGNATURES: [&str; 1] = ["StaleButAuthentic"];
+
 #[test]
-fn without_the_worker_nothing_of_it_is_watched() {
-    let (emitters, worker) = (emitters(), BTreeSet::from(["functions/event-worker".to_owned()]));
-    let only_worker = |it: &MetricRef| {
-        let function = it.dimensions.get("FunctionName").map(String::as_str);
-        emitters.get(&it.name) == Some(&worker) || function == Some("${StackName}-event-worker")
-    };
-    let of_worker: BTreeSet<_> =
-        metrics_in_alarms().iter().filter(|it| only_worker(it)).map(|it| it.source.clone()).collect();
+fn without_a_provider_or_the_worker_nothing_of_it_is_watched() {
     let all = resources(&monitoring(), "AWS::CloudWatch::Alarm");
-    let conditional: BTreeSet<_> =
-        all.iter().filter(|(_, it)| it["Condition"] == "WithEventWorker").map(|(id, _)| id.clone()).collect();
-    assert_eq!(of_worker, conditional);
-    // The dashboard shows all of them.
-    let body = &monitoring()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"];
-    let shown = &dashboard()["widgets"][1]["properties"]["alarms"];
-    let shown: BTreeSet<_> = as_list(shown).iter().map(|arn| arn.as_str().unwrap().to_owned()).collect();
-    let arns = |ids: &mut dyn Iterator<Item = &String>| {
-        ids.map(|id| format!("${{Alarm}}:${{{id}}}")).collect::<BTreeSet<_>>()
+    let with = |condition: Option<&str>| -> BTreeSet<String> {
+        let ids = all.iter().filter(|(_, it)| it.get("Condition").and_then(Value::as_str) == condition);
+        ids.map(|(id, _)| id.clone()).collect()
     };
-    assert_eq!(shown, arns(&mut all.keys().filter(|id| !conditional.contains(*id))));
-    let with_worker = &body[1]["WorkerAlarms"]["Fn::If"];
-    assert_eq!((&with_worker[0], &with_worker[2]), (&json!("WithEventWorker"), &json!("")));
-    let with_worker = &with_worker[1]["Fn::Sub"];
-    let before =
-        json!({"Fn::Sub": "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm"});
-    assert_eq!((&body[1]["Alarm"], &with_worker[1]["Alarm"]), (&before, &before));
-    let with_worker = with_worker[0].as_str().unwrap();
-    assert!(with_worker.starts_with(','));
-    assert_eq!(
-        string_literals(with_worker).map(str::to_owned).collect::<BTreeSet<_>>(),
-        arns(&mut conditional.iter())
+    let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(with(Some("WithEventWorker")), alarms_of("event-worker"));
+    let of_fynapse = &alarms_of("fynapse") | &owned(&FYNAPSE_ALARMS_OF_SIGNATURES);
+    assert_eq!(with(Some("WithFynapse")), of_fynapse);
+    let of_rightfoot = &alarms_of("rightfoot") | &owned(&RIGHTFOOT_ALARMS_OF_THE_WORKER);
+    assert_eq!(with(Some("WithRightfoot")), of_rightfoot);
+    // A filter of the access log makes a metric even if nobody watches it.
+    for (id, filter) in resources(&monitoring(), "AWS::Logs::MetricFilter") {
+        let alarm = id.strip_suffix("Filter").unwrap();
+        assert_eq!(filter.get("Condition"), all[alarm].get("Condition"), "{id}");
+    }
+    // The dashboard shows all of them.
+    let arns =
+        |ids: BTreeSet<String>| ids.iter().map(|id| format!("${{Alarm}}:${{{id}}}")).collect::<BTreeSet<_>>();
+    let shown = as_list(&dashboard()["widgets"][1]["properties"]["alarms"]);
+    let shown: BTreeSet<_> = shown.iter().map(|arn| arn.as_str().unwrap().to_owned()).collect();
+    assert_eq!(shown, arns(with(None)));
+    let (body, before) = (
+        dashboard_body(),
+        json!({"Fn::Sub": "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm"}),
     );
+    assert_eq!(body[1]["Alarm"], before);
+    for (name, condition) in CONDITIONAL_ALARMS {
+        let list = &body[1][name]["Fn::If"];
+        assert_eq!((&list[0], &list[2]), (&json!(condition), &json!("")), "{name}");
+        let list = &list[1]["Fn::Sub"];
+        assert_eq!(list[1]["Alarm"], before, "{name}");
+        let list = list[0].as_str().unwrap();
+        assert!(list.starts_with(','), "{name}");
+        let list: BTreeSet<_> = string_literals(list).map(str::to_owned).collect();
+        assert_eq!(list, arns(with(Some(condition))), "{name}");
+    }
 }

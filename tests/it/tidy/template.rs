@@ -210,22 +210,27 @@ fn the_stage_waits_for_every_route_and_settings_repeat_the_detailed_metrics() {
     let stages = resources(&template, "AWS::ApiGatewayV2::Stage");
     assert_eq!((stages.len(), routes.len()), (1, Provider::ALL.len()));
     let stage = &stages["HttpApiStage"];
-    let waits_for: BTreeSet<_> =
-        as_list(&stage["DependsOn"]).iter().map(|id| id.as_str().unwrap().to_owned()).collect();
-    assert_eq!(waits_for, routes.keys().cloned().collect());
+    let if_provider = |provider: &str, value: Value| json!({"Fn::If": [format!("With{provider}"), value, {"Ref": "AWS::NoValue"}]});
     let settings = stage["Properties"]["RouteSettings"].as_object().unwrap();
     let keys = routes.values().map(|route| route["Properties"]["RouteKey"].as_str().unwrap());
     assert_eq!(settings.keys().map(String::as_str).collect::<BTreeSet<_>>(), keys.collect());
+    let mut waits_for = Vec::new();
     for (route, setting) in settings {
-        assert_eq!(setting["DetailedMetricsEnabled"], true, "{route}");
         let mut providers = Provider::ALL.iter().map(|provider| ProviderSpec::of(*provider));
         let provider = providers.find(|it| *route == format!("POST {}", it.route)).unwrap().title;
+        waits_for.push(if_provider(provider, json!({"Ref": format!("{provider}Route")})));
+        let if_enabled = setting;
+        let setting = &setting["Fn::If"][1];
+        assert_eq!(*if_enabled, if_provider(provider, setting.clone()));
+        assert_eq!(setting["DetailedMetricsEnabled"], true, "{route}");
         for limit in ["RateLimit", "BurstLimit"] {
             let parameter = format!("{provider}{limit}");
             assert_eq!(template["Parameters"][&parameter]["Type"], "Number", "{route}");
             assert_eq!(setting[format!("Throttling{limit}")], json!({"Ref": parameter}), "{route}");
         }
     }
+    // A reference makes it wait as DependsOn would.
+    assert_eq!(stage["Metadata"]["Routes"], Value::Array(waits_for));
 }
 
 /// A new table takes 4,000 writes a second, and a new Fynapse event costs four: its record and its mark, each with

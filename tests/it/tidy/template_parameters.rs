@@ -140,20 +140,54 @@ fn what_is_half_given_is_refused() {
     let rules = template()["Rules"].as_object().unwrap().clone();
     let named = |condition: &Value| {
         let of_list = condition["Fn::Not"][0]["Fn::EachMemberEquals"][0]["Ref"].as_str();
-        of_list.or(condition["Fn::Not"][0]["Fn::Equals"][0]["Ref"].as_str()).unwrap().to_owned()
+        let of_text = condition["Fn::Not"][0]["Fn::Equals"][0]["Ref"].as_str();
+        // A switch that is on.
+        let of_switch =
+            condition["Fn::Equals"][0]["Ref"].as_str().filter(|_| condition["Fn::Equals"][1] == "true");
+        of_list.or(of_text).or(of_switch).unwrap().to_owned()
     };
-    let pairs: BTreeMap<_, _> = rules
-        .values()
+    let of_two_parameters = rules.values().filter(|rule| rule.get("RuleCondition").is_some());
+    let pairs: BTreeMap<_, _> = of_two_parameters
         .map(|rule| (named(&rule["RuleCondition"]), named(&rule["Assertions"][0]["Assert"])))
         .collect();
     let expected = [
         ("CertificateArn", "DomainName"),
+        ("DisableExecuteApiEndpoint", "DomainName"),
         ("DomainName", "CertificateArn"),
         ("HostedZoneId", "DomainName"),
         ("VpcSecurityGroupIds", "VpcSubnetIds"),
         ("VpcSubnetIds", "VpcSecurityGroupIds"),
     ];
     assert_eq!(pairs, expected.map(|(one, other)| (one.to_owned(), other.to_owned())).into());
+}
+
+/// A stack may be for one provider alone: then it has no route, function, schedule or log of the other one. The secrets stay, because
+/// a new key would end every URL that was minted.
+#[test]
+fn without_a_provider_there_is_nothing_of_it_but_its_secrets() {
+    let template = template();
+    let conditional = |section: &str, provider: &str| -> BTreeSet<String> {
+        let all = template[section].as_object().unwrap().iter();
+        let of_provider = all.filter(|(_, it)| it["Condition"] == format!("With{provider}"));
+        of_provider.map(|(id, _)| id.clone()).collect()
+    };
+    for provider in Provider::ALL.iter().map(|provider| ProviderSpec::of(*provider).title) {
+        let named = |(id, resource): (&String, &Value)| {
+            (id.starts_with(provider) && resource["Type"] != "AWS::SecretsManager::Secret")
+                .then(|| id.clone())
+        };
+        let resources = template["Resources"].as_object().unwrap().iter().filter_map(named);
+        assert_eq!(conditional("Resources", provider), resources.collect(), "{provider}");
+        let enabled = json!({"Fn::Equals": [{"Ref": format!("{provider}Enabled")}, "true"]});
+        assert_eq!(template["Conditions"][format!("With{provider}")], enabled);
+    }
+    assert_eq!(conditional("Outputs", "Fynapse"), ["FynapseWebhookUrl".to_owned()].into());
+    let of_rightfoot = ["RightfootRequestsName", "RightfootWebhookUrlPrefix"];
+    assert_eq!(conditional("Outputs", "Rightfoot"), of_rightfoot.map(str::to_owned).into());
+    let one_at_least = json!({"Fn::Or": Provider::ALL.iter().map(|provider| {
+        json!({"Fn::Equals": [{"Ref": format!("{}Enabled", ProviderSpec::of(*provider).title)}, "true"]})
+    }).rev().collect::<Vec<_>>()});
+    assert_eq!(template["Rules"]["OneProviderAtLeast"]["Assertions"][0]["Assert"], one_at_least);
 }
 
 /// A stack whose queue is read by somebody else omits the worker, and keeps the data and the bus on which rules

@@ -364,6 +364,7 @@ fn worker_with_revoked(it: &RightfootWorld, subjects: &[&str]) -> World {
 fn worker_with_revoked_and(it: &RightfootWorld, subjects: &[&str], verify_alerts: bool) -> World {
     let mut world = it.world.another_process();
     let config = event_worker::Config {
+        is_rightfoot_enabled: true,
         common: stack::common_config(&world.stack.events_queue_url),
         rightfoot: AccountConfig {
             client: stack::rightfoot_client(&it.api_url).unwrap(),

@@ -13,6 +13,7 @@ mod tracking;
 use std::cmp::Reverse;
 
 use clap::Args;
+use inbox_core::delivery::Provider;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -58,10 +59,17 @@ pub(crate) async fn run_checks(
     checks.push(parameters::check(target));
     checks.extend(secrets::checks(target).await);
     checks.extend(backlog::checks(target, has_worker, may_scan).await?);
-    checks.push(polls::check(target).await?);
-    checks.push(overdue::check(target).await?);
-    checks.push(tracking::check(target).await?);
+    checks.extend(poll_checks(target).await?);
     Ok(checks)
+}
+
+/// Checks of what the poller does; skipped if the stack is deployed without Rightfoot.
+async fn poll_checks(target: &Target) -> anyhow::Result<[CheckResult; 3]> {
+    if let Some(why) = target.disabled_text(Provider::Rightfoot) {
+        let skipped = |check| CheckResult::skipped(check, why.clone());
+        return Ok([polls::CHECK, overdue::CHECK, tracking::CHECK].map(skipped));
+    }
+    Ok([polls::check(target).await?, overdue::check(target).await?, tracking::check(target).await?])
 }
 
 impl DoctorReport {

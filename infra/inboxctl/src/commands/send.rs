@@ -5,7 +5,7 @@ mod test_delivery;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use inbox_aws::ca_bundle::is_certificate_error;
 use inbox_aws::config::BaseUrl;
 use inbox_core::delivery::{Provider, RejectReason};
@@ -55,6 +55,9 @@ pub(crate) struct ExpectedResponse {
 pub(crate) async fn send(target: &Target, args: SendArgs) -> anyhow::Result<SendReport> {
     if let Some(spoil) = args.spoil {
         spoil.check_provider(args.provider)?;
+    }
+    if let Some(why) = target.disabled_text(args.provider).filter(|_| args.url.is_none()) {
+        bail!("{why}: it has no such webhook route");
     }
     let delivery = Box::pin(build_delivery(target, &args)).await?;
     let url = parse_target_url(&delivery.url)?;

@@ -1,7 +1,8 @@
 //! `inboxctl url mint`.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use inbox_core::delivery::Provider;
 use inbox_core::subject::Subject;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
@@ -39,6 +40,9 @@ struct MintedUrl {
 }
 
 async fn mint(target: &Target, args: MintUrlArgs) -> anyhow::Result<MintedUrl> {
+    if let Some(why) = target.disabled_text(Provider::Rightfoot) {
+        bail!("{why}: the URL would lead to no route");
+    }
     let base = target
         .base_url()
         .context("missing --base-url (WEBHOOK_BASE_URL) or --stack: the host of the URL is unknown")?;

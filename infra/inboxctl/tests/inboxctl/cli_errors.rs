@@ -3,6 +3,8 @@
 use axum::http::StatusCode;
 use axum::routing::post;
 
+use tests::completion_body;
+
 use crate::{CliHarness, snapshot};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,6 +148,7 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
     ];
     let wrong = [
         ("RetentionDays", "90"),
+        ("FynapseAllowedCidrs", "example.com"),
         ("FynapseKeyCodec", "base32"),
         ("PollFirstSecs", "0"),
         ("RightfootAllowedCidrs", "10.0.0.0/33"),
@@ -165,9 +168,13 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
         (1, &"fail".into(), &"fail".into())
     );
     let finding = parameters["finding"].as_str().unwrap();
-    for variable in
-        ["FYNAPSE_KEY_CODEC", "POLL_FIRST_SECS", "RIGHTFOOT_ALLOWED_CIDRS", "RIGHTFOOT_REVOKED_SUBJECTS"]
-    {
+    for variable in [
+        "FYNAPSE_ALLOWED_CIDRS",
+        "FYNAPSE_KEY_CODEC",
+        "POLL_FIRST_SECS",
+        "RIGHTFOOT_ALLOWED_CIDRS",
+        "RIGHTFOOT_REVOKED_SUBJECTS",
+    ] {
         assert!(finding.contains(&format!("environment variable {variable} is not valid: ")), "{finding}");
     }
     let codec = "environment variable FYNAPSE_KEY_CODEC is not valid: \"base32\": unknown key codec; use utf8, base64 or hex";
@@ -181,6 +188,53 @@ async fn a_parameter_that_no_function_can_read_fails_wherever_it_is_read() {
         "{}",
         tracked.transcript()
     );
+}
+
+/// What is recorded of Rightfoot stays in the table: nobody is to be alarmed by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_the_stack_leaves_out_is_neither_checked_nor_sent_to() {
+    let harness = CliHarness::with_system_clock().await;
+    let outputs = [
+        ("WebhookBaseUrl", harness.http_url.clone()),
+        ("InboxTableName", "inbox".to_owned()),
+        ("FynapseSigningSecretArn", "fynapse-signing".to_owned()),
+        ("RightfootUrlKeyArn", "none".to_owned()),
+        ("RightfootApiKeyArn", "none".to_owned()),
+    ];
+    harness.world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    let checks_with = async |enabled: &str| {
+        let parameters = [("RetentionDays", "90".to_owned()), ("RightfootEnabled", enabled.to_owned())];
+        let stack = cloudformation(&outputs, &parameters).await;
+        let endpoints =
+            [("AWS_ENDPOINT_URL", harness.aws_url.as_str()), ("AWS_ENDPOINT_URL_CLOUDFORMATION", &stack)];
+        let doctor = harness.run_with_env("--stack ours --json doctor", &endpoints).await.json();
+        let status = |name: &str| {
+            let check = doctor["checks"].as_array().unwrap().iter().find(|it| it["check"] == name).unwrap();
+            check["status"].as_str().unwrap().to_owned()
+        };
+        let names = [
+            "secret of Fynapse",
+            "key of Rightfoot's URLs",
+            "key of Rightfoot's API",
+            "poller",
+            "submissions",
+            "polls",
+            "overdue batches",
+            "tracking",
+        ];
+        let sent = harness.run_with_env("--stack ours send rightfoot", &endpoints).await;
+        let minted = harness.run_with_env("--stack ours url mint demo", &endpoints).await;
+        (names.map(status), sent.stderr, minted.stderr)
+    };
+    let (checks, sent, minted) = checks_with("false").await;
+    assert_eq!(checks[0], "ok");
+    assert_eq!(checks[1..], ["skipped"; 7].map(str::to_owned));
+    let left_out = "the stack is deployed without Rightfoot (RightfootEnabled=false)";
+    assert!(sent.ends_with(&format!("{left_out}: it has no such webhook route\n")), "{sent}");
+    assert!(minted.ends_with(&format!("{left_out}: the URL would lead to no route\n")), "{minted}");
+    let (checks, sent, _) = checks_with("true").await;
+    assert_eq!(checks, ["ok", "fail", "fail", "ok", "ok", "ok", "ok", "warn"].map(str::to_owned));
+    assert!(!sent.contains("deployed without"), "{sent}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

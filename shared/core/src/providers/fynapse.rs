@@ -26,6 +26,7 @@ pub(super) const SPEC: ProviderSpec = ProviderSpec {
     }),
     secret_id_variable: "FYNAPSE_SIGNING_SECRET_ID",
     secret_name: "fynapse-signing",
+    allowed_cidrs_variable: "FYNAPSE_ALLOWED_CIDRS",
     body_max_bytes: BODY_MAX_BYTES,
     unreadable_reply: UnreadableReply::Quarantined,
     type_prefix: "com.fynapse.",

@@ -23,6 +23,7 @@ pub(super) const SPEC: ProviderSpec = ProviderSpec {
     credential: Credential::UrlToken,
     secret_id_variable: "RIGHTFOOT_URL_KEY_SECRET_ID",
     secret_name: "rightfoot-url-key",
+    allowed_cidrs_variable: "RIGHTFOOT_ALLOWED_CIDRS",
     // Smaller, because a leaked URL can send any body, and recorded bodies are read many times.
     body_max_bytes: RIGHTFOOT_BODY_MAX_BYTES,
     // Rightfoot documents this reply; its retries do not stop at a 400.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use inbox_aws::AwsError;
 use inbox_aws::items::{EventRecord, QuarantinedItem};
 use inbox_aws::stores::{DueKey, EventFilter, PageStart, Stores, TimeRange};
+use inbox_core::delivery::Provider;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
 use inbox_core::lateness::{is_late, is_outcome_late, is_processing_slow, slow_before};
@@ -24,6 +25,10 @@ use crate::target::Target;
 const LOST_MESSAGES: &str = "lost messages";
 /// Name of the check for events that wait for the worker; skipped without a worker.
 const PROCESSING: &str = "processing";
+/// Name of the check for late polls.
+const POLLER: &str = "poller";
+/// Name of the check for submissions of unknown outcome.
+const SUBMISSIONS: &str = "submissions";
 /// Number of items of each due queue that are read.
 const SAMPLE_SIZE: usize = 50;
 
@@ -44,14 +49,15 @@ pub(super) async fn checks(
         (true, false) => CheckResult::skipped(LOST_MESSAGES, "this check reads the whole table"),
         (true, true) => backlog.check_or_error(LOST_MESSAGES, backlog.lost_messages().await),
     };
+    let [poller, submissions] = backlog.poll_queue_checks().await;
     Ok(vec![
         backlog.check_or_error("relay", backlog.relay().await),
-        backlog.check_or_error("poller", backlog.poller().await),
+        poller,
         processing,
         lost,
         backlog.check_or_error("quarantine", backlog.quarantine().await),
         backlog.check_or_error("stale deliveries", backlog.stale_deliveries().await),
-        backlog.check_or_error("submissions", backlog.submissions().await),
+        submissions,
     ])
 }
 
@@ -65,6 +71,17 @@ struct BacklogChecks<'a> {
 impl BacklogChecks<'_> {
     fn check_or_error(&self, check: &'static str, result: Result<CheckResult, AwsError>) -> CheckResult {
         result.unwrap_or_else(|fault| CheckResult::from_error(self.target, check, &fault, &self.table))
+    }
+
+    /// Checks of what waits for the poller; skipped if the stack is deployed without Rightfoot, and so without a poller.
+    async fn poll_queue_checks(&self) -> [CheckResult; 2] {
+        if let Some(why) = self.target.disabled_text(Provider::Rightfoot) {
+            return [POLLER, SUBMISSIONS].map(|check| CheckResult::skipped(check, why.clone()));
+        }
+        [
+            self.check_or_error(POLLER, self.poller().await),
+            self.check_or_error(SUBMISSIONS, self.submissions().await),
+        ]
     }
 
     async fn relay(&self) -> Result<CheckResult, AwsError> {
@@ -101,11 +118,10 @@ impl BacklogChecks<'_> {
     }
 
     async fn poller(&self) -> Result<CheckResult, AwsError> {
-        const CHECK: &str = "poller";
         let (due, _) = self.stores.due_index.list_due_keys(DueQueue::Poll, None, SAMPLE_SIZE).await?;
         Ok(match due.first().filter(|oldest| is_late(oldest.due_at, self.now)) {
             Some(oldest) => CheckResult::fail(
-                CHECK,
+                POLLER,
                 format!(
                     "{} is due since {}",
                     display_name(oldest),
@@ -113,7 +129,7 @@ impl BacklogChecks<'_> {
                 ),
                 "rightfoot-poller does not run or fails (is Rightfoot's key right?), or Rightfoot has limited its rate: check its log lines",
             ),
-            None => CheckResult::ok(CHECK, none_late_text(&due)),
+            None => CheckResult::ok(POLLER, none_late_text(&due)),
         })
     }
 
@@ -210,7 +226,6 @@ impl BacklogChecks<'_> {
     }
 
     async fn submissions(&self) -> Result<CheckResult, AwsError> {
-        const CHECK: &str = "submissions";
         let (due_keys, _) = self.stores.due_index.list_due_keys(DueQueue::Poll, None, SAMPLE_SIZE).await?;
         for due_key in due_keys.iter().filter(|due_key| due_key.pk.starts_with("rightfoot#submission#")) {
             let timeline = self.stores.operator.timeline(&due_key.pk).await?;
@@ -218,7 +233,7 @@ impl BacklogChecks<'_> {
             if timeline.unreadable > 0 {
                 let found = format!("{} cannot be read by this version of inboxctl", due_key.pk);
                 return Ok(CheckResult::fail(
-                    CHECK,
+                    SUBMISSIONS,
                     found,
                     "use the version that the stack was deployed from",
                 ));
@@ -234,10 +249,10 @@ impl BacklogChecks<'_> {
                     Timestamp(unresolved.written_at).with_age(self.now)
                 );
                 let advice = "invoke rightfoot-requests again with the same request: it is idempotent";
-                return Ok(CheckResult::fail(CHECK, found, advice));
+                return Ok(CheckResult::fail(SUBMISSIONS, found, advice));
             }
         }
-        Ok(CheckResult::ok(CHECK, "no submission has an unknown outcome"))
+        Ok(CheckResult::ok(SUBMISSIONS, "no submission has an unknown outcome"))
     }
 }
 

@@ -11,7 +11,7 @@ use super::check_result::CheckResult;
 use crate::output::{Timestamp, pluralize};
 use crate::target::Target;
 
-const CHECK: &str = "overdue batches";
+pub(super) const CHECK: &str = "overdue batches";
 /// Age from which an overdue batch is no longer reported.
 const REPORTED_DAYS: u64 = 7;
 /// Longest time from tracking to the deadline: the greatest value of `PollDeadlineSecs`.

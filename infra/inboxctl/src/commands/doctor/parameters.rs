@@ -25,8 +25,10 @@ pub(super) fn check(target: &Target) -> CheckResult {
     });
     let signatures =
         schemes.flat_map(|scheme| [key_codec(scheme, &env).err(), tolerance_secs(scheme, &env).err()]);
+    let allow_lists = Provider::ALL.iter().map(|provider| {
+        env.parsed_or(ProviderSpec::of(*provider).allowed_cidrs_variable, AllowList::default()).err()
+    });
     let others = [
-        env.parsed_or("RIGHTFOOT_ALLOWED_CIDRS", AllowList::default()).err(),
         revoked_subjects(&env).err(),
         poll_timing(&env).err(),
         env.parsed_or("VERIFY_ALERTS", true).err(),
@@ -34,7 +36,8 @@ pub(super) fn check(target: &Target) -> CheckResult {
         env.parsed_or::<u64>("RETENTION_DAYS", 0).err(),
         env.parsed_or::<u64>("BALANCES_RETENTION_DAYS", 0).err(),
     ];
-    let errors: Vec<_> = signatures.chain(others).flatten().map(|error| error.to_string()).collect();
+    let errors: Vec<_> =
+        signatures.chain(allow_lists).chain(others).flatten().map(|error| error.to_string()).collect();
     if errors.is_empty() {
         return CheckResult::ok(CHECK, "the functions can read all checked parameters");
     }

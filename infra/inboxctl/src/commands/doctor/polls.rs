@@ -8,7 +8,7 @@ use crate::output::pluralize;
 use crate::output::poll_problem_text::{advice, batch_problem_text, problem_text};
 use crate::target::Target;
 
-const CHECK: &str = "polls";
+pub(super) const CHECK: &str = "polls";
 /// Said if there are more tracked items than are read: the others are not checked.
 const PARTIAL: &str = "partial check: only the batches and schedules that are due first were read";
 

@@ -68,6 +68,10 @@ impl SecretCheck {
         resource: anyhow::Result<ResourceRef>,
         read: impl Fn(&str) -> Result<(), KeyError>,
     ) -> CheckResult {
+        // It stays, and may be empty: nothing reads it.
+        if let Some(why) = target.disabled_text(self.provider) {
+            return CheckResult::skipped(self.check, why);
+        }
         let resource = match resource {
             Ok(resource) => resource,
             Err(why) => return CheckResult::unresolved(self.check, &why),

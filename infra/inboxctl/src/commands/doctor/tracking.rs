@@ -11,7 +11,7 @@ use super::check_result::CheckResult;
 use crate::output::pluralize;
 use crate::target::Target;
 
-const CHECK: &str = "tracking";
+pub(super) const CHECK: &str = "tracking";
 /// Number of events that are read.
 const SAMPLE_SIZE: usize = 20;
 
