@@ -86,7 +86,10 @@ struct CliOutput {
     command: String,
     exit_code: i32,
     stdout: String,
+    /// Without `progress`.
     stderr: String,
+    /// Lines about a long wait. On a busy machine, any command may print them.
+    progress: String,
 }
 
 impl CliHarness {
@@ -137,11 +140,14 @@ impl CliHarness {
     async fn run_with_env(&self, words: &str, env: &[(&str, &str)]) -> CliOutput {
         let command = inboxctl_command(words, env).output();
         let output = tokio::time::timeout(Duration::from_secs(60), command).await.unwrap().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let is_progress = |line: &&str| line.starts_with("waiting for ");
         CliOutput {
             command: words.to_owned(),
             exit_code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            stderr: stderr.split_inclusive('\n').filter(|line| !is_progress(line)).collect(),
+            progress: stderr.split_inclusive('\n').filter(is_progress).collect(),
         }
     }
 

@@ -13,17 +13,21 @@ pub struct ChunkLimits {
 /// of its own.
 pub fn chunk_by_size<T>(items: Vec<T>, limits: ChunkLimits, size_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut chunks: Vec<Vec<T>> = Vec::new();
-    let mut remaining_bytes = 0;
+    // `None` behind an item that is too large: not even an empty one may join it.
+    let mut remaining_bytes = None;
     for item in items {
         let size = size_of(&item);
+        let after = remaining_bytes.and_then(|bytes: usize| bytes.checked_sub(size));
         match chunks.last_mut() {
-            Some(chunk) if chunk.len() < limits.max_entries && size <= remaining_bytes => chunk.push(item),
+            Some(chunk) if chunk.len() < limits.max_entries && after.is_some() => {
+                chunk.push(item);
+                remaining_bytes = after;
+            }
             _ => {
                 chunks.push(vec![item]);
-                remaining_bytes = limits.max_bytes;
+                remaining_bytes = limits.max_bytes.checked_sub(size);
             }
         }
-        remaining_bytes = remaining_bytes.saturating_sub(size);
     }
     chunks
 }
@@ -32,6 +36,15 @@ pub fn chunk_by_size<T>(items: Vec<T>, limits: ChunkLimits, size_of: impl Fn(&T)
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn nothing_joins_an_item_that_is_larger_than_the_limit() {
+        let limits = ChunkLimits { max_entries: 10, max_bytes: 5 };
+        assert_eq!(
+            chunk_by_size(vec![6, 0, 5, 0, 1], limits, |size| *size),
+            [vec![6], vec![0, 5, 0], vec![1]]
+        );
+    }
 
     proptest! {
         #[test]

@@ -65,7 +65,7 @@ async fn a_list_of_balances_is_paged_and_needs_one_batch_or_one_authorizer() {
     assert_eq!((third, end), (names[6..].to_vec(), None));
     assert_eq!(page(&newer.unwrap()).await.0, second);
     let text = harness.run("balances list --batch b-1 --limit 3").await.stdout;
-    assert!(text.contains("\nOlder: --older "), "{text}");
+    assert!(text.contains("\nOlder: inboxctl balances list --batch b-1 --limit 3 --older "), "{text}");
     snapshot!(harness.run("balances list").await.transcript());
     let both = harness.run("balances list --batch b-1 --authorizer user-1").await;
     assert_eq!(both.exit_code, 2, "{}", both.transcript());
