@@ -42,6 +42,7 @@ async fn the_doctor_does_not_wait_long_for_who_never_answers_and_says_on_whom_it
     assert_eq!((ran.exit_code, ran.stdout.as_str(), ran.stderr.as_str()), (2, "", expected.as_str()));
 
     let ran = harness.run_with_env("--json doctor", &[("AWS_ENDPOINT_URL", &url)]).await;
+    assert_eq!(ran.progress, "", "with --json, stderr is for the error alone");
     let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
     let expected = "dynamodb:DescribeTable on table inbox: timed out — no answer in time from ";
     assert!(error["error"].as_str().unwrap().starts_with(expected), "{}", ran.transcript());
