@@ -12,9 +12,12 @@ const KEPT_MAX: usize = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots(Mutex<HashMap<String, Arc<Slot>>>);
 
+/// A value, and the time at which it was made.
+type Kept = (Instant, Box<dyn Any + Send>);
+
 #[derive(Debug, Default)]
 struct Slot {
-    kept: Mutex<Option<(Instant, Box<dyn Any + Send>)>>,
+    kept: Mutex<Option<Kept>>,
     /// Held while a value is made.
     making: tokio::sync::Mutex<()>,
 }
@@ -59,7 +62,7 @@ impl Slot {
         value.downcast_ref().cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Box<dyn Any + Send>)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

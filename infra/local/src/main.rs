@@ -24,7 +24,8 @@ const RIGHTFOOT_API_KEY: &str = "RIGHTFOOT_API_KEY";
 ///
 /// Without a command, serves the webhook routes, a simulated Rightfoot API, and an AWS endpoint for any AWS client:
 /// DynamoDB (tables `inbox` and `balances`), SQS (queues `events`, `events-dead` and `bus-events`, which receives every
-/// event of the bus `balance-inbox`), EventBridge, Secrets Manager, and Lambda's Invoke for every function.
+/// event of the bus `balance-inbox`), EventBridge, Secrets Manager, Lambda's Invoke for every function, and
+/// CloudWatch's GetMetricData.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {

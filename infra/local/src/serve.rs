@@ -338,7 +338,8 @@ AWS endpoint               {aws_url}
                            tables {INBOX_TABLE}, {BALANCES_TABLE}; bus {EVENT_BUS};
                            queues {EVENTS_QUEUE}, {DEAD_LETTER_QUEUE}, {BUS_QUEUE};
                            secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY_SECRET},
-                           {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke
+                           {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke;
+                           CloudWatch's GetMetricData
 Rightfoot's API            {rightfoot_url}
 {rightfoot_note}
 {worker_note}

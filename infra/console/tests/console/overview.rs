@@ -83,8 +83,11 @@ async fn the_worst_finding_comes_first_and_good_ones_are_counted() {
     assert_eq!(browser.open("/checks").await.texts(".findings li").len(), 3);
 }
 
+/// A metric, its group, and the values of minutes.
+type Series<'a> = (OverviewMetric, &'a str, &'a [(usize, u64)]);
+
 /// Metrics of an hour. The last value of each is of the current minute.
-fn last_hour(source: MetricSource, series: &[(OverviewMetric, &str, &[(usize, u64)])]) -> LastHour {
+fn last_hour(source: MetricSource, series: &[Series<'_>]) -> LastHour {
     let series = series.iter().map(|(metric, group, values)| {
         let mut minutes = [None; LAST_HOUR_MINUTES];
         values.iter().for_each(|(minute, value)| minutes[*minute] = Some(*value));
