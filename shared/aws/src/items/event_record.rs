@@ -3,7 +3,7 @@
 use inbox_core::audit::AuditEntry;
 use inbox_core::bus::EventMeta;
 use inbox_core::due_queue::{DueQueue, first_due_at};
-use inbox_core::duplicates::DeliveryIdentity;
+use inbox_core::duplicates::{DeliveryIdentity, DuplicateCount};
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::effect::{bulk_publisher_tag, publisher_tag};
 use inbox_core::event::{Event, EventKey};
@@ -50,6 +50,8 @@ pub struct EventRecord {
     pub attempts: u64,
     /// Number of times that SQS rejected the message itself.
     pub undeliverable_count: u64,
+    /// Its deliveries after the recorded one.
+    pub duplicates: DuplicateCount,
     /// Number of times that it was replayed on purpose.
     pub replay: u64,
     /// The bulk replay that it was last part of.
@@ -104,6 +106,7 @@ impl EventRecord {
             enqueue_after: replayed_at,
             attempts: 0,
             undeliverable_count: 0,
+            duplicates: DuplicateCount::default(),
             replay: 0,
             bulk_replay: None,
             restarted_at: replayed_at,
@@ -167,6 +170,11 @@ impl EventRecord {
             enqueue_after: read(item, Attribute::EnqueueAfter),
             attempts: read_count(item, Attribute::Attempts),
             undeliverable_count: read_count(item, Attribute::UndeliverableCount),
+            duplicates: DuplicateCount {
+                total: read_count(item, Attribute::Duplicates),
+                differing: read_count(item, Attribute::DifferingDuplicates),
+                last_at: read(item, Attribute::LastDuplicateAt),
+            },
             replay: read_count(item, Attribute::Replay),
             bulk_replay: read(item, Attribute::BulkReplay),
             restarted_at: read(item, Attribute::RestartedAt),

@@ -71,6 +71,11 @@ pub(crate) enum Attribute {
     /// The bulk replay that it was last part of.
     BulkReplay,
     PastCycles,
+    /// Number of duplicates.
+    Duplicates,
+    /// Number of duplicates whose payload differed.
+    DifferingDuplicates,
+    LastDuplicateAt,
     PublishedUntracked,
     /// The number that a batch is published as again.
     Revision,

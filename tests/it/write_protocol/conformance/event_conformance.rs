@@ -106,6 +106,8 @@ struct RecordComparison {
     record: ModelRecord,
     /// Times that the event was quarantined.
     quarantine_count: i64,
+    /// Duplicates that came.
+    duplicate_count: i64,
     /// Earlier reads and claims, with the model's `rev` or claim.
     records_read: Vec<(u8, DueRecord)>,
     relay_claims: Vec<(u8, ClaimedRecord)>,
@@ -145,6 +147,7 @@ impl Comparison for RecordComparison {
             key,
             record,
             quarantine_count: 0,
+            duplicate_count: 0,
             records_read: read,
             relay_claims: claimed,
             work_claims: works,
@@ -197,6 +200,8 @@ impl Comparison for RecordComparison {
         let code =
             item.map_or_else(RecordView::default, |item| RecordView::of_item(item, self.world.now().0));
         assert_eq!(code, RecordView::of_model(&self.record), "after {operation:?}: the code, and the model");
+        let duplicates = item.and_then(|item| number(item, "duplicates")).unwrap_or(0);
+        assert_eq!(duplicates, self.duplicate_count, "after {operation:?}");
         let hash = payload_hash(extract_body("e-1").as_bytes());
         let quarantined = items.iter().find(|item| text(item, "pk") == format!("quarantine#fynapse#{hash}"));
         assert_eq!(
@@ -245,6 +250,10 @@ impl RecordComparison {
         let answer = self.model_result(RecordWrite::Put { delivery: self.calls + 1 }, attempts);
         let expected = if answer == WriteResult::Applied { 500 } else { 200 };
         assert_eq!(response.status, expected, "{answer:?}");
+        if answer == WriteResult::Duplicate {
+            self.duplicate_count += 1;
+            assert_eq!(self.model_result(RecordWrite::CountDuplicate, 1), WriteResult::Applied);
+        }
     }
 
     async fn read(&mut self) {
@@ -371,7 +380,7 @@ impl RecordComparison {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_steps_come_to_the_same_on_the_real_adapters() {
-    const EXPECTED: [&str; 21] = [
+    const EXPECTED: [&str; 22] = [
         "Mark: Applied",
         "Mark: ConditionFailed",
         "Relay: Applied",
@@ -393,6 +402,7 @@ async fn the_models_steps_come_to_the_same_on_the_real_adapters() {
         "ReopenQuarantined: Applied",
         "ReopenSent: Applied",
         "Put: Duplicate",
+        "CountDuplicate: Applied",
     ];
     assert_conformance::<RecordComparison>(WALKS, STEPS, &EXPECTED).await;
 }
