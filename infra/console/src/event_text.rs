@@ -32,14 +32,7 @@ pub(crate) fn event_steps(event: &EventRecord) -> Vec<Step> {
             format!("is received and recorded, by {}", event.origin.as_str())
         }
     };
-    let lifecycle = &event.lifecycle;
-    let present = PastCycle {
-        sent_at: lifecycle.sent_at,
-        done_at: lifecycle.done_at,
-        quarantined_at: lifecycle.quarantined_at,
-        requeues: lifecycle.requeues,
-        retry_reason: event.retry_reason.clone(),
-    };
+    let present = event.current_cycle();
     let mut steps = vec![(event.received_at, first)];
     steps.extend(event.past_cycles.iter().chain([&present]).flat_map(cycle_steps));
     steps.extend(event.audit_entries.iter().map(audit_step));

@@ -8,6 +8,7 @@ use inbox_aws::stores::{
     WriteOutcome,
 };
 use inbox_core::audit::{AuditEntry, Operator, OperatorAction};
+use inbox_core::effect::{Publication, RequeueDetails};
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::quarantine::QuarantineReason;
 use local::connector::{AwsCall, Fault};
@@ -327,12 +328,18 @@ impl RecordComparison {
         let now = self.world.now();
         let attempts = self.walk.maybe_lose_response(&self.world, is_update);
         let (write, written) = if let RecordOperation::Done = operation {
-            (RecordWrite::Done { claim }, self.stores.processing.mark_done(&work, now).await)
+            (
+                RecordWrite::Done { claim },
+                self.stores.processing.mark_done(&work, &Publication::default(), now).await,
+            )
         } else if let RecordOperation::Requeue = operation {
             let later = now.plus(Duration::from_secs(60));
             (
                 RecordWrite::Requeue { claim },
-                self.stores.processing.requeue(&work, later, "not_ready", None).await,
+                self.stores
+                    .processing
+                    .requeue(&work, later, &RequeueDetails::with_reason("not_ready"), now)
+                    .await,
             )
         } else {
             self.quarantine_count += 1;
