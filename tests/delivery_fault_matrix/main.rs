@@ -194,7 +194,7 @@ async fn p1_p2_p3_p4_p6_hold_in_every_cell() {
     // Rightfoot's webhooks also read the batch's owner; for a quarantined delivery there is no batch.
     let calls = [
         (Work::New, 4, 5),
-        (Work::Duplicate, 1, 2),
+        (Work::Duplicate, 2, 3),
         (Work::Large, 6, 7),
         (Work::Quarantined, 2, 2),
         (Work::Relay, 5, 5),

@@ -17,6 +17,7 @@ mod poll_fault_matrix;
 mod poll_problems;
 mod poll_response_variants;
 mod random_sequences;
+mod results_found;
 mod run_alerts;
 mod schedule_polls;
 

@@ -1,8 +1,8 @@
 //! Upgrades: data written by an earlier version is read and processed by this one.
 //!
 //! `tests/fixtures/stored_items/v<n>.json` is the data that a version left behind, items and messages. The first one was frozen
-//! when the table got its index of lists, before any release. From then on these files are never edited: another form of data is
-//! another file.
+//! before any release, when records got the count of their duplicates. From then on these files are never edited: another form of
+//! data is another file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -41,6 +41,7 @@ async fn write_every_kind() -> (RightfootWorld, StoredData) {
 
     assert!(world.deliver_fynapse(extract_body("done")).await.is_success());
     world.run_worker().await;
+    assert!(world.deliver_fynapse(extract_body("done").replace("150.00", "1.00")).await.is_success());
     it.track_schedule("s-1", "user-123").await;
     world.track_run("r-1", 1).await;
     it.submit_batch("payroll", &["a", "b"]).await;

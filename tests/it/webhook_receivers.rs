@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_core::delivery::Provider;
+use inbox_core::event::EventKey;
+use local::connector::Fault;
 use tests::{
     Item, World, alert_body, completion_body, extract_body, gateway_event, number, random_hex, text,
 };
@@ -127,6 +129,54 @@ async fn p4_a_redelivery_under_another_key_or_with_other_bytes_changes_nothing()
 }
 
 #[tokio::test]
+async fn duplicates_are_counted_and_change_nothing_else() {
+    let world = World::new().await;
+    let (first, other) = (extract_body("e-1"), extract_body("e-1").replace("150.00", "999.00"));
+    world.inject_fault("SendMessage", Fault::AccessDenied);
+    world.deliver_fynapse(&first).await;
+    world.stack.connector.clear_fault_plan();
+    let before = world.item("fynapse#event#e-1", "event").await.unwrap();
+    assert!(before.contains_key("due") && !before.contains_key("duplicates"));
+    let mut last_at = world.now().0;
+    for body in [&first, &other, &first] {
+        world.advance(Duration::from_secs(1));
+        last_at = world.now().0;
+        assert_eq!(world.deliver_fynapse(body).await.body, DUPLICATE);
+    }
+    let mut after = world.item("fynapse#event#e-1", "event").await.unwrap();
+    let counts = ["duplicates", "differing_duplicates", "last_duplicate_at"];
+    assert_eq!(counts.map(|name| number(&after, name)), [Some(3), Some(1), Some(last_at)]);
+    for name in counts {
+        after.remove(name);
+    }
+    assert_eq!(after, before, "neither its revision, nor that it is due, nor its last writer");
+}
+
+#[tokio::test]
+async fn a_duplicate_that_cannot_be_counted_is_answered_all_the_same() {
+    for fault in [Fault::AccessDenied, Fault::Throttled, Fault::ServerError, Fault::TimeoutAfter] {
+        let world = World::new().await;
+        world.deliver_fynapse(extract_body("e-1")).await;
+        world.inject_fault("UpdateItem", fault);
+        let started = std::time::Instant::now();
+        let response = world.deliver_fynapse(extract_body("e-1")).await;
+        assert_eq!((response.status, response.body.as_str()), (200, DUPLICATE), "{fault:?}");
+        // `DUPLICATE_COUNT_BUDGET_MS` is 500, and the put comes before.
+        assert!(started.elapsed() < Duration::from_secs(2), "{fault:?}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_duplicate_of_a_record_that_has_expired_creates_no_item() {
+    let world = World::new().await;
+    let key = EventKey::from_event_id("fynapse/event/e-1").unwrap();
+    for payload_differs in [false, true] {
+        world.stores().events.count_duplicate(&key, payload_differs, world.now()).await.unwrap();
+    }
+    assert!(world.items().await.is_empty());
+}
+
+#[tokio::test]
 async fn two_events_under_one_key_are_two_events_and_no_key_is_fine() {
     let world = World::new().await;
     for id in ["e-1", "e-2"] {
@@ -162,7 +212,7 @@ async fn p4_a_large_payload_is_stored_in_parts_and_travels_by_reference() {
 async fn p4_a_middling_payload_is_stored_in_parts_and_travels_inside_its_message() {
     let world = World::new().await;
     let body = extract_body("e-1").replace("150.00", &format!("150.00,\"x\":\"{}\"", "y".repeat(100_000)));
-    world.inject_fault("SendMessage", local::connector::Fault::AccessDenied);
+    world.inject_fault("SendMessage", Fault::AccessDenied);
     assert_eq!(world.deliver_fynapse(&body).await.body, RECEIVED);
     world.stack.connector.clear_fault_plan();
     world.drain_outbox().await;
@@ -293,7 +343,7 @@ async fn p6_a_body_over_the_cap_is_asked_for_again_and_not_refused_for_good() {
 }
 
 #[tokio::test]
-async fn an_event_costs_three_aws_calls_and_a_duplicate_one_and_rightfoot_one_more() {
+async fn an_event_costs_three_aws_calls_and_a_duplicate_two_and_rightfoot_one_more() {
     let world = World::new().await;
     world.deliver_fynapse(extract_body("warm")).await;
     world.deliver_rightfoot(completion_body("warm", "u")).await;
@@ -309,10 +359,10 @@ async fn an_event_costs_three_aws_calls_and_a_duplicate_one_and_rightfoot_one_mo
         Box::pin(async move { drop(world.deliver_rightfoot(completion_body("b-1", "u")).await) })
     };
     assert_eq!(calls(&mut || fynapse(world.clone())).await, ["PutItem", "SendMessage", "UpdateItem"]);
-    assert_eq!(calls(&mut || fynapse(world.clone())).await, ["PutItem"]);
+    assert_eq!(calls(&mut || fynapse(world.clone())).await, ["PutItem", "UpdateItem"]);
     assert_eq!(
         calls(&mut || rightfoot(world.clone())).await,
         ["GetItem", "PutItem", "SendMessage", "UpdateItem"]
     );
-    assert_eq!(calls(&mut || rightfoot(world.clone())).await, ["GetItem", "PutItem"]);
+    assert_eq!(calls(&mut || rightfoot(world.clone())).await, ["GetItem", "PutItem", "UpdateItem"]);
 }

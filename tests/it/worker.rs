@@ -9,6 +9,7 @@ pub(crate) mod forged_webhooks;
 mod large_batches;
 mod late_requests;
 mod lost_responses;
+mod publication_counts;
 mod replays;
 mod requeue_backoff;
 mod untracked_batches;

@@ -44,9 +44,10 @@ pub fn allowed_repeats(log: &[(AwsCall, CallOutcome)], event_id: &str) -> usize 
     let unknown = calls.iter().filter(|(call, outcome)| is_send(call) && is_send_outcome_unknown(outcome));
     let known_at =
         calls.iter().rposition(|(call, outcome)| is_send(call) && *outcome == CallOutcome::Answered(200));
-    // An update before the send is no mark, but the relay's claim.
+    // An update before the send is no mark, but the relay's claim; one after another put counts a duplicate.
     let is_unmarked = known_at.is_some_and(|at| {
-        !calls[at..].iter().any(|(call, outcome)| call.operation == "UpdateItem" && is_applied(outcome))
+        let mut until_next_put = calls[at..].iter().take_while(|(call, _)| call.operation != "PutItem");
+        !until_next_put.any(|(call, outcome)| call.operation == "UpdateItem" && is_applied(outcome))
     });
     unknown.count() + usize::from(is_unmarked)
 }

@@ -65,6 +65,8 @@ impl BatchRead {
                 reason: self.incomplete_reason.unwrap_or("not_complete"),
                 retry_after,
                 snapshot: seen,
+                // Before the end of the list, the number would be too low.
+                results_found: self.is_full_read.then(|| self.snapshot.results()),
             }),
         }
     }

@@ -8,7 +8,7 @@ use inbox_aws::bus::PublishOutcome;
 use inbox_aws::stores::ClaimedEvent;
 use inbox_aws::telemetry::metrics;
 use inbox_core::bus::{BusEvent, balance_extracted};
-use inbox_core::effect::{EffectOutcome, RequeueDetails};
+use inbox_core::effect::{EffectOutcome, Publication, RequeueDetails};
 use inbox_core::event::EventKey;
 use inbox_core::quarantine::QuarantineReason;
 
@@ -35,9 +35,7 @@ impl EventWorker {
             EffectOutcome::Quarantine(_) => {
                 Ok(self.publish_event(&balance_extracted(&event.event_meta(), &payload, true)).await)
             }
-            outcome @ (EffectOutcome::Done | EffectOutcome::DoneUntracked(_) | EffectOutcome::Requeue(_)) => {
-                Ok(outcome)
-            }
+            outcome @ (EffectOutcome::Done(_) | EffectOutcome::Requeue(_)) => Ok(outcome),
         }
     }
 
@@ -47,7 +45,7 @@ impl EventWorker {
         match published {
             Some(PublishOutcome::Published) => {
                 metrics::PUBLISHED.add(announcement.detail_type, 1);
-                EffectOutcome::Done
+                EffectOutcome::Done(Publication::default())
             }
             Some(PublishOutcome::Undeliverable(error)) => {
                 log_not_published(announcement, &error);

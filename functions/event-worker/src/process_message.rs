@@ -93,13 +93,10 @@ impl EventWorker {
     ) -> Result<WriteOutcome, AwsError> {
         let now = self.clock.now();
         match outcome {
-            EffectOutcome::Done => self.processing.mark_done(event, now).await,
-            EffectOutcome::DoneUntracked(results) => {
-                self.processing.mark_done_untracked(event, *results, now).await
-            }
+            EffectOutcome::Done(publication) => self.processing.mark_done(event, publication, now).await,
             EffectOutcome::Requeue(later) => {
                 let retry_at = next_attempt_at(now, event.requeues(), later.retry_after);
-                self.processing.requeue(event, retry_at, later.reason, later.snapshot.as_ref()).await
+                self.processing.requeue(event, retry_at, later, now).await
             }
             EffectOutcome::Quarantine(reason) => self.processing.quarantine_event(event, *reason, now).await,
         }
@@ -108,7 +105,7 @@ impl EventWorker {
     /// Releases the slot of an event that has ended among the open untracked events of its subject.
     async fn release_untracked_slot(&self, event: &ClaimedEvent, outcome: &EffectOutcome) {
         let closed = match outcome {
-            EffectOutcome::Done | EffectOutcome::DoneUntracked(_) | EffectOutcome::Quarantine(_) => {
+            EffectOutcome::Done(_) | EffectOutcome::Quarantine(_) => {
                 self.processing.release_untracked_slot(event).await
             }
             // The event is still open, so it keeps its slot.
@@ -123,7 +120,7 @@ impl EventWorker {
     fn record_metrics(&self, event: &ClaimedEvent, outcome: &EffectOutcome) {
         let provider = event.key.provider();
         match outcome {
-            EffectOutcome::Done | EffectOutcome::DoneUntracked(_) => {
+            EffectOutcome::Done(_) => {
                 metrics::PROCESSED.add(provider, 1);
                 let age = self.clock.now().since(event.processing_since());
                 metrics::PROCESSING_AGE.record(provider, age.as_secs());

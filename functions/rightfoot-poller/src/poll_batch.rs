@@ -1,14 +1,14 @@
 //! Polls a batch: one read of its records if its webhook came, otherwise also one API call and its pages.
 
 use inbox_aws::AwsError;
-use inbox_aws::stores::{BatchProgress, WriteOutcome};
+use inbox_aws::stores::{BatchProgress, PollNote, WriteOutcome};
 use inbox_aws::telemetry::metrics;
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::poll::PollResult;
 use inbox_core::poll::batch::{
-    AlertState, BalanceRows, BatchDisposition, BatchStep, PollQuestion, is_plausible_alert_count, next_step,
-    plan_after_poll,
+    AlertState, BalanceRows, BatchDisposition, BatchStep, PollQuestion, TrackedBatch,
+    is_plausible_alert_count, next_step, plan_after_poll,
 };
 use inbox_core::poll::problem::AWS_ERROR;
 use inbox_core::thresholds::Thresholds;
@@ -35,9 +35,9 @@ impl RightfootPoller {
             batch.tracked.failed_authorizers = self.polls.excluded_authorizers(&batch).await?;
         }
         match next_step(&batch.tracked, batch.completed_at(), &self.poll_timing, now) {
-            BatchStep::Done => self.apply_disposition(&batch, BatchDisposition::Done, context).await,
+            BatchStep::Done => self.apply_disposition(&batch, BatchDisposition::Done, None, context).await,
             BatchStep::WaitUntil(at) => {
-                self.apply_disposition(&batch, BatchDisposition::PollAt(at), context).await
+                self.apply_disposition(&batch, BatchDisposition::PollAt(at), None, context).await
             }
             BatchStep::Poll(question) => self.defer_and_poll(batch, question, context).await,
         }
@@ -54,7 +54,7 @@ impl RightfootPoller {
             thresholds = self.run_thresholds(&batch).await?;
             // Without a threshold no alert is due, so there is nothing to ask.
             if thresholds.is_empty() {
-                return self.apply_disposition(&batch, BatchDisposition::Done, context).await;
+                return self.apply_disposition(&batch, BatchDisposition::Done, None, context).await;
             }
         }
         // Not deferred: the item stays due, and a later run asks.
@@ -131,10 +131,9 @@ impl RightfootPoller {
         if question == PollQuestion::Alerts && disposition == BatchDisposition::Done {
             self.review_completion(batch, results, context).await?;
         }
-        if matches!(disposition, BatchDisposition::PollAsPlanned | BatchDisposition::PollAt(_)) {
-            self.save_poll_problem(&batch.tracking, failure, batch.tracked.polls.saturating_add(1)).await?;
-        }
-        self.apply_disposition(batch, disposition, context).await
+        let found = accepted_result_count(&poll_result, &batch.tracked);
+        let note = self.poll_note(&batch.tracking, failure, found, batch.tracked.polls.saturating_add(1));
+        self.apply_disposition(batch, disposition, Some(&note), context).await
     }
 
     /// Reads which authorizers have an alert event by now.
@@ -209,23 +208,32 @@ impl RightfootPoller {
         }
     }
 
+    /// Writes the future of a batch, and `note`, which is what its poll has shown if it was polled.
     async fn apply_disposition(
         &self,
         batch: &BatchProgress,
         disposition: BatchDisposition,
+        note: Option<&PollNote>,
         context: &RunContext,
     ) -> Result<(), RunError> {
         let tracking = &batch.tracking;
         let (now, batch_id) = (self.recorder.clock().now(), batch.tracked.batch_id.as_str());
+        let results = note.and_then(|note| note.results_found);
         let (written, write) = match disposition {
             // It was deferred to that time before Rightfoot was asked.
-            BatchDisposition::PollAsPlanned => return Ok(()),
-            BatchDisposition::PollAt(at) => (self.polls.reschedule(tracking, at).await?, "reschedule"),
+            BatchDisposition::PollAsPlanned => {
+                if let Some(note) = note {
+                    // A conflict is fine: the other writer has newer information.
+                    self.polls.note_poll(tracking, note).await?;
+                }
+                return Ok(());
+            }
+            BatchDisposition::PollAt(at) => (self.polls.reschedule(tracking, at, note).await?, "reschedule"),
             BatchDisposition::CheckAlertsAt(at) => {
-                (self.polls.mark_shown_complete(tracking, at, now).await?, "mark_shown_complete")
+                (self.polls.mark_shown_complete(tracking, at, results, now).await?, "mark_shown_complete")
             }
             BatchDisposition::Done => {
-                let written = self.polls.finish_tracking(tracking, now).await?;
+                let written = self.polls.finish_tracking(tracking, results, now).await?;
                 context.summary().settled += usize::from(written == WriteOutcome::Applied);
                 (written, "finish_tracking")
             }
@@ -234,11 +242,23 @@ impl RightfootPoller {
                 context.summary().overdue += 1;
                 metrics::OVERDUE.add(1);
                 tracing::warn!(target: "poller", batch_id, polls = batch.tracked.polls, "overdue");
-                (self.polls.mark_overdue(tracking, now).await?, "mark_overdue")
+                (self.polls.mark_overdue(tracking, results, now).await?, "mark_overdue")
             }
         };
         log_overtaken(written, batch_id, write);
         Ok(())
+    }
+}
+
+/// The number of results that the API shows of authorizers that it accepted; `None` if it has answered without a list.
+fn accepted_result_count(poll_result: &PollResult<BalanceRows>, tracked: &TrackedBatch) -> Option<u64> {
+    match poll_result {
+        PollResult::Answered(rows) => Some(rows.results(tracked)),
+        PollResult::NotReady
+        | PollResult::Denied
+        | PollResult::Unauthorized
+        | PollResult::RateLimited { .. }
+        | PollResult::Unanswered => None,
     }
 }
 

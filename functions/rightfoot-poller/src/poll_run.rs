@@ -11,12 +11,13 @@ use tokio::time::{Instant, timeout_at};
 
 use inbox_aws::AwsError;
 use inbox_aws::items::TrackingState;
-use inbox_aws::stores::{DueKey, DueScan, WriteOutcome};
+use inbox_aws::stores::{DueKey, DueScan, PollNote, WriteOutcome};
 use inbox_aws::telemetry::metrics;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::id::Id;
 use inbox_core::limits::POLL_CONCURRENCY;
 use inbox_core::poll::PollResult;
+use inbox_core::poll::batch::ResultsFound;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 use inbox_rightfoot::{ApiError, RightfootAccount, SkippedRows};
@@ -150,6 +151,21 @@ impl RightfootPoller {
 }
 
 impl RightfootPoller {
+    /// What the `nth` poll of an item has shown: the reason of its failure, and the number of results of a batch.
+    pub(crate) fn poll_note(
+        &self,
+        tracking: &TrackingState,
+        reason: Option<&'static str>,
+        results: Option<u64>,
+        nth: u64,
+    ) -> PollNote {
+        let now = self.recorder.clock().now();
+        PollNote {
+            problem: PollProblem::updated(tracking.problem.as_ref(), reason, nth, now),
+            results_found: ResultsFound::updated(tracking.results_found, results, now),
+        }
+    }
+
     /// Saves or clears the problem of the `nth` poll of an item, if that changes its item.
     pub(crate) async fn save_poll_problem(
         &self,
@@ -157,10 +173,8 @@ impl RightfootPoller {
         reason: Option<&'static str>,
         nth: u64,
     ) -> Result<(), AwsError> {
-        let now = self.recorder.clock().now();
-        let problem = PollProblem::updated(tracking.problem.as_ref(), reason, nth, now);
         // A conflict is fine: the other writer has newer information.
-        self.polls.set_poll_problem(tracking, problem.as_ref()).await.map(drop)
+        self.polls.note_poll(tracking, &self.poll_note(tracking, reason, None, nth)).await.map(drop)
     }
 }
 

@@ -88,7 +88,7 @@ impl RightfootPoller {
             let reason = failure.or(plan.alarm.map(alarm_name));
             let polls = schedule.schedule.polls.saturating_add(1);
             let Some(next) = plan.next_poll_at else {
-                let written = self.polls.finish_tracking(&schedule.tracking, now).await?;
+                let written = self.polls.finish_tracking(&schedule.tracking, None, now).await?;
                 log_overtaken(written, schedule_id.as_str(), "finish_tracking");
                 return Ok(());
             };

@@ -4,15 +4,17 @@ use askama::Template;
 use axum::Form;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use inbox_aws::items::EventRecord;
+use inbox_aws::items::{EventRecord, QuarantinedItem};
 use inbox_aws::stores::Timeline;
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
-use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 
 use crate::app::{App, AppParts};
-use crate::event_text::{Step, bus_event_type, event_steps, state_class, status_text};
+use crate::event_text::{
+    Step, alert_step, bus_event_type, claimed_alert_text, duplicates_text, event_steps, results_found_text,
+    state_class, status_text,
+};
 use crate::layout::{Layout, PageError, Section, fragment, html, render};
 use crate::links::{Params, href};
 use crate::payload::{RevealedPayload, download};
@@ -60,7 +62,8 @@ struct EventStatusView {
     facts: Vec<(&'static str, String)>,
     steps: Vec<StepView>,
     alerts: Vec<String>,
-    bus_event_type: &'static str,
+    /// The events on the bus that result from it.
+    on_bus: String,
     event_id: String,
     is_done: bool,
     quarantine_link: Option<String>,
@@ -133,10 +136,10 @@ async fn load(app: &AppParts, params: &Params) -> Result<EventRecord, PageError>
 async fn load_related(
     app: &AppParts,
     event: &EventRecord,
-) -> Result<(Timeline, Option<QuarantineId>), PageError> {
+) -> Result<(Timeline, Option<QuarantinedItem>), PageError> {
     let timeline = app.stores().operator.timeline(&event.key.pk()).await?;
     let is_quarantined = event.lifecycle.state(app.now()) == EventState::Quarantined;
-    let item = if is_quarantined { app.stores().operator.quarantine_id_of(event).await? } else { None };
+    let item = if is_quarantined { app.stores().operator.quarantined_item_of(event).await? } else { None };
     Ok((timeline, item))
 }
 
@@ -171,39 +174,40 @@ impl EventPage {
 }
 
 impl EventStatusView {
-    fn new(event: &EventRecord, timeline: &Timeline, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
+    fn new(
+        event: &EventRecord,
+        timeline: &Timeline,
+        item: Option<&QuarantinedItem>,
+        now: UnixMillis,
+    ) -> Self {
         let (id, state) = (event.key.event_id(), event.lifecycle.state(now));
         let mut steps = event_steps(event);
         let own_alerts = timeline.alerts.iter().filter(|alert| alert.event_id.as_deref() == Some(&id));
-        let mut alerts = Vec::new();
-        for alert in own_alerts {
-            let replay = if alert.replay > 0 { format!(", replay {}", alert.replay) } else { String::new() };
-            let text = format!("alert of {} is on the bus{replay}", alert.authorizer.as_str());
-            match alert.published_at {
-                Some(at) => steps.push((at, text)),
-                None => {
-                    alerts.push(format!("alert of {}: claimed, not published", alert.authorizer.as_str()))
-                }
-            }
-        }
+        let own_alerts: Vec<_> = own_alerts.collect();
+        steps.extend(own_alerts.iter().filter_map(|alert| alert_step(alert)));
+        let alerts = own_alerts.iter().filter_map(|alert| claimed_alert_text(alert)).collect();
         steps.sort_by_key(|step| step.0);
         Self {
             state: state.as_str(),
             state_class: state_class(state),
             status: Prose::new(without_word(&status_text(event, item, now), state.as_str())),
-            facts: facts(event),
+            facts: facts(event, now),
             steps: StepView::list(steps, now),
             alerts,
-            bus_event_type: bus_event_type(event),
+            on_bus: match (state, event.published_count) {
+                (EventState::Done, Some(0)) => "nothing".to_owned(),
+                (EventState::Done, _) => bus_event_type(event).to_owned(),
+                _ => format!("{}, once it is done", bus_event_type(event)),
+            },
             is_done: state == EventState::Done,
-            quarantine_link: item.map(|item| href("/quarantine/item", "id", &item.to_string())),
+            quarantine_link: item.map(|item| href("/quarantine/item", "id", &item.id.to_string())),
             event_id: id,
         }
     }
 }
 
 /// Facts of an event, by the names that `inboxctl events show` has for them.
-fn facts(event: &EventRecord) -> Vec<(&'static str, String)> {
+fn facts(event: &EventRecord, now: UnixMillis) -> Vec<(&'static str, String)> {
     let count = |count: u64| (count > 0).then(|| count.to_string());
     let reason = event.retry_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let facts = [
@@ -211,7 +215,9 @@ fn facts(event: &EventRecord) -> Vec<(&'static str, String)> {
         ("origin", Some(event.origin.as_str().to_owned())),
         ("subject", event.subject.as_ref().map(ToString::to_string)),
         ("idempotency key", event.idempotency_key.clone()),
+        ("duplicates", duplicates_text(event.duplicates, now)),
         ("requeued by the worker", count(event.lifecycle.requeues).map(|count| count + &reason)),
+        ("results found", results_found_text(event, now)),
         ("tries of the relay", count(event.attempts)),
         ("undeliverable (SQS)", count(event.undeliverable_count)),
         ("replays", count(event.replay)),

@@ -11,7 +11,7 @@
 //! | part | modules |
 //! |---|---|
 //! | who may ask, and for how long | `guard`, `session`, `bounded_server` |
-//! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `quarantine_text` |
+//! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `poll_problem_text`, `quarantine_text` |
 //! | pages that show | `overview` (`overview_flow`, `charts`, `last_hour`), `event_list`, `event_page`, `tracked_list`, `tracked_page`, `authorizer_page`, `quarantine_page`, `audit_page`, `search` |
 //! | acts | `event_replay`, `event_bulk_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
 
@@ -27,7 +27,7 @@ mod event_bulk_replay;
 mod event_list;
 mod event_page;
 mod event_replay;
-mod event_text;
+pub mod event_text;
 mod guard;
 mod host;
 mod last_hour;
@@ -38,6 +38,7 @@ mod operator_form;
 mod overview;
 mod overview_flow;
 mod payload;
+pub mod poll_problem_text;
 mod prose;
 mod quarantine_page;
 mod quarantine_replay;
@@ -50,10 +51,10 @@ mod send_page;
 mod server;
 mod session;
 mod snapshot;
-mod time_text;
+pub mod time_text;
 mod tracked_list;
 mod tracked_page;
-mod tracked_text;
+pub mod tracked_text;
 
 pub use app::{Inbox, StackFacts};
 pub use bounded_server::{ServerLimits, serve_bounded};

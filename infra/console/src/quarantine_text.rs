@@ -25,6 +25,16 @@ pub(crate) const fn meaning(reason: QuarantineReason) -> &'static str {
     }
 }
 
+/// The same inside a sentence.
+pub(crate) fn meaning_in_sentence(reason: QuarantineReason) -> String {
+    let text = meaning(reason).trim_end_matches('.');
+    // Every meaning begins with an English word or a name; only the words are lowered.
+    match text.split_once(' ') {
+        Some((first @ ("It" | "Its" | "This" | "One"), rest)) => format!("{} {rest}", first.to_lowercase()),
+        Some(_) | None => text.to_owned(),
+    }
+}
+
 /// What to do about a reason.
 pub(crate) const fn advice(reason: QuarantineReason) -> &'static str {
     match reason {

@@ -1,4 +1,4 @@
-//! Times, ages and counts as people read them, in the words of `inboxctl`.
+//! Times, ages and counts as people read them, on the pages and in `inboxctl`.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl TimeTag {
 }
 
 /// Distance of a time from `now`: `5 min ago` or `in 65 s`.
-pub(crate) fn age(at: UnixMillis, now: UnixMillis) -> String {
+pub fn age(at: UnixMillis, now: UnixMillis) -> String {
     if at > now {
         format!("in {}", duration(at.since(now)))
     } else {
@@ -45,12 +45,12 @@ pub(crate) fn age(at: UnixMillis, now: UnixMillis) -> String {
 }
 
 /// A time and its age; `?` if it is not known.
-pub(crate) fn with_age(at: Option<UnixMillis>, now: UnixMillis) -> String {
+pub fn with_age(at: Option<UnixMillis>, now: UnixMillis) -> String {
     at.map_or_else(|| "?".to_owned(), |at| format!("{} ({})", at.rfc3339(), age(at, now)))
 }
 
 /// A span in the largest unit of which it has two or more.
-pub(crate) fn duration(span: Duration) -> String {
+pub fn duration(span: Duration) -> String {
     match span.as_secs() {
         secs @ ..120 => format!("{secs} s"),
         secs @ ..7_200 => format!("{} min", secs / 60),
@@ -74,7 +74,7 @@ pub(crate) fn time_of_day(at: UnixMillis) -> String {
 }
 
 /// A count with its noun, singular for 1.
-pub(crate) fn pluralize(count: u64, one: &str, many: &str) -> String {
+pub fn pluralize(count: u64, one: &str, many: &str) -> String {
     match count {
         1 => format!("1 {one}"),
         count => format!("{count} {many}"),
@@ -102,9 +102,16 @@ mod tests {
             tag,
             "<time datetime=\"2026-01-02T03:01:05.000Z\" title=\"2026-01-02T03:01:05.000Z\">3 min ago</time>"
         );
-        assert_eq!(age(UnixMillis(now.0 + 65_000), now), "in 65 s");
+        let ages = [5, 119, 180, 7_200, 200_000, -65].map(|secs| age(UnixMillis(now.0 - secs * 1_000), now));
+        assert_eq!(ages, ["5 s ago", "119 s ago", "3 min ago", "2 h ago", "2 days ago", "in 65 s"]);
         assert_eq!(with_age(Some(now), now), "2026-01-02T03:04:05.000Z (0 s ago)");
         assert_eq!(time_of_day(now), "03:04:05");
+    }
+
+    #[test]
+    fn one_is_singular() {
+        let pluralized = |count: u64| pluralize(count, "authorizer", "authorizers");
+        assert_eq!([0, 1, 2].map(pluralized), ["0 authorizers", "1 authorizer", "2 authorizers"]);
     }
 
     #[test]

@@ -20,9 +20,9 @@ use crate::links::{Params, href};
 use crate::list_params::{PAGE_ITEMS, PageLinks, filters, page_start, parse, time_range};
 use crate::operator_form::operator;
 use crate::prose::{Prose, without_word};
-use crate::time_text::{TimeTag, duration, pluralize};
+use crate::time_text::{TimeTag, duration};
 use crate::tracked_page::schedule_mark;
-use crate::tracked_text::{batch_class, batch_status, schedule_status, submission_status};
+use crate::tracked_text::{batch_class, batch_status, schedule_status, submission_mark, submission_status};
 
 type Pairs = Vec<(String, String)>;
 
@@ -94,7 +94,9 @@ pub(crate) async fn batches(
         subject: parse(&params, "subject", |text| text.parse().ok())?,
         status: parse(&params, "state", batch_status_named)?,
     };
-    let page = app.stores().operator.list_batches(&filter, &page_start(&params)?, PAGE_ITEMS).await?;
+    let operator = &app.stores().operator;
+    let page = operator.list_batches(&filter, &page_start(&params)?, PAGE_ITEMS).await?;
+    let completions = operator.completions_of(page.items.iter().map(|batch| &batch.tracked.batch_id)).await?;
     let rows = page.items.iter().map(|batch| {
         let (id, status) =
             (batch.tracked.batch_id.as_str(), BatchStatus::of(batch.done_at, batch.overdue_at));
@@ -104,7 +106,7 @@ pub(crate) async fn batches(
             link: href("/batch", "id", id),
             state: status.as_str().to_owned(),
             state_class: batch_class(status),
-            about: pluralize(batch.tracked.expected, "result expected", "results expected"),
+            about: batch.results(completions.get(&batch.tracked.batch_id)).to_short_text(),
             since: TimeTag::optional(batch.tracked_at, now),
             status: Prose::new(without_word(&batch_status(batch, now), status.as_str())),
         }
@@ -188,16 +190,16 @@ pub(crate) async fn submissions(
     };
     let page = app.stores().operator.list_submissions(&filter, &page_start(&params)?, PAGE_ITEMS).await?;
     let rows = page.items.iter().map(|item| {
-        let (id, status) = (item.submission_id.as_str(), submission_status(item, now));
+        let (id, mark) = (item.submission_id.as_str(), submission_mark(item));
         Row {
             id: id.to_owned(),
             short_id: short_id(id),
             link: href("/submission", "id", id),
-            state: status.1.to_owned(),
-            state_class: status.0,
+            state: mark.1.to_owned(),
+            state_class: mark.0,
             about: format!("of a {}", item.kind.as_str()),
             since: Some(TimeTag::new(item.written_at, now)),
-            status: Prose::new(&status.2),
+            status: Prose::new(&submission_status(item, now)),
         }
     });
     let kind = ListKind {

@@ -4,11 +4,10 @@ use askama::Template;
 use axum::Form;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use inbox_aws::items::{EventRecord, ScheduleItem};
+use inbox_aws::items::{EventRecord, QuarantinedItem, ScheduleItem};
 use inbox_aws::stores::Timeline;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
-use inbox_core::quarantine::QuarantineId;
 use inbox_core::table_keys::{batch_pk, schedule_pk, submission_pk};
 use inbox_core::time::UnixMillis;
 use inbox_core::timeline_status::BatchStatus;
@@ -16,14 +15,14 @@ use inbox_core::timeline_status::BatchStatus;
 use crate::app::{App, AppParts};
 use crate::balances::{RevealedBalances, balances_of_batch};
 use crate::event_page::StepView;
-use crate::event_text::{Step, event_steps, state_class, status_text};
+use crate::event_text::{state_class, status_text};
 use crate::layout::{Layout, PageError, Section, fragment, html, render};
 use crate::links::{Params, href};
 use crate::prose::{Prose, without_word};
 use crate::time_text::{duration, pluralize};
 use crate::tracked_text::{
-    batch_class, batch_status, batch_steps, deadline_text, schedule_status, schedule_steps,
-    submission_status, submission_steps,
+    batch_class, batch_status, deadline_text, results_text, schedule_status, submission_mark,
+    submission_status, timeline_steps,
 };
 
 /// Events of a batch that its page lists, the earliest ones. A leaked URL can add any number.
@@ -237,7 +236,8 @@ async fn batch_events(app: &AppParts, timeline: &Timeline) -> Result<Vec<BatchEv
     let (mut events, now) = (Vec::new(), app.now());
     for event in timeline.events.iter().take(EVENTS_MAX) {
         let is_quarantined = event.lifecycle.state(now) == EventState::Quarantined;
-        let item = if is_quarantined { app.stores().operator.quarantine_id_of(event).await? } else { None };
+        let item =
+            if is_quarantined { app.stores().operator.quarantined_item_of(event).await? } else { None };
         events.push(BatchEvent::new(event, item.as_ref(), now));
     }
     Ok(events)
@@ -255,7 +255,7 @@ impl TrackedStatusView {
             links: links(timeline),
             events,
             hidden_events: timeline.events.len().saturating_sub(EVENTS_MAX),
-            steps: StepView::list(steps(timeline), now),
+            steps: StepView::list(timeline_steps(timeline), now),
             unreadable: (unreadable > 0).then(|| {
                 format!("{} cannot be read by this version", pluralize(unreadable, "item", "items"))
             }),
@@ -264,7 +264,7 @@ impl TrackedStatusView {
 }
 
 impl BatchEvent {
-    fn new(event: &EventRecord, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
+    fn new(event: &EventRecord, item: Option<&QuarantinedItem>, now: UnixMillis) -> Self {
         let (id, state) = (event.key.event_id(), event.lifecycle.state(now));
         Self {
             link: href("/event", "id", &id),
@@ -279,8 +279,8 @@ impl BatchEvent {
 /// Class and word of the mark, and the sentence.
 fn status(kind: Kind, timeline: &Timeline, now: UnixMillis) -> (&'static str, String, String) {
     if let Some(submission) = timeline.submission.as_ref().filter(|_| kind == Kind::Submission) {
-        let (class, name, text) = submission_status(submission, now);
-        return (class, name.to_owned(), text);
+        let (class, name) = submission_mark(submission);
+        return (class, name.to_owned(), submission_status(submission, now));
     }
     if let Some(schedule) = timeline.schedule.as_ref().filter(|_| kind == Kind::Schedule) {
         let (class, name) = schedule_mark(schedule);
@@ -310,12 +310,16 @@ pub(crate) fn schedule_mark(schedule: &ScheduleItem) -> (&'static str, &'static 
 
 fn facts(timeline: &Timeline, now: UnixMillis) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
+    facts.extend(timeline.batch_results().map(|results| ("results", results_text(&results, now))));
     if let Some(batch) = &timeline.batch {
         let tracked = &batch.tracked;
-        facts.push(("results expected", tracked.expected.to_string()));
-        facts.extend(batch.excluded.as_ref().map(|_| {
-            ("excluded", "Rightfoot did not accept some authorizers: no result comes for them".to_owned())
-        }));
+        if batch.excluded_count > 0 {
+            let authorizers = pluralize(batch.excluded_count, "authorizer", "authorizers");
+            facts.push((
+                "excluded",
+                format!("Rightfoot did not accept {authorizers}: no result comes for them"),
+            ));
+        }
         facts.extend(tracked.subject.as_ref().map(|subject| ("subject", subject.to_string())));
         facts.push(("polls", tracked.polls.to_string()));
         facts.push(("deadline", deadline_text(batch, now)));
@@ -353,23 +357,4 @@ fn links(timeline: &Timeline) -> Vec<(&'static str, String, String)> {
             .map(|(kind, id)| (kind, id.as_str().to_owned(), href(&format!("/{kind}"), "id", id.as_str()))),
     );
     links
-}
-
-/// All steps, the earliest first.
-fn steps(timeline: &Timeline) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    steps.extend(timeline.submission.iter().flat_map(submission_steps));
-    steps.extend(timeline.schedule.iter().flat_map(schedule_steps));
-    steps.extend(timeline.batch.iter().flat_map(batch_steps));
-    for event in &timeline.events {
-        let id = event.key.event_id();
-        steps.extend(event_steps(event).into_iter().map(|(at, step)| (at, format!("{id} {step}"))));
-    }
-    for alert in &timeline.alerts {
-        let replay = if alert.replay > 0 { format!(", replay {}", alert.replay) } else { String::new() };
-        let step = format!("alert of {} is on the bus{replay}", alert.authorizer.as_str());
-        steps.extend(alert.published_at.map(|at| (at, step)));
-    }
-    steps.sort_by_key(|step| step.0);
-    steps
 }

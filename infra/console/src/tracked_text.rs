@@ -1,13 +1,15 @@
-//! Batches, schedules and submissions in words: the steps of their timelines and their status, as `inboxctl timeline`
-//! has them.
+//! Batches, schedules and submissions in words: the steps of their timelines, their status, and their results. The
+//! pages and `inboxctl` have the same words.
 
 use inbox_aws::items::{BatchItem, ScheduleItem, SubmissionItem};
+use inbox_aws::stores::Timeline;
+use inbox_core::batch_results::{BatchResults, FoundResults, ResultsReader};
 use inbox_core::id::Id;
-use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 use inbox_core::timeline_status::{BatchStatus, SubmissionStatus};
 
-use crate::event_text::{Step, audit_step};
+use crate::event_text::{Step, alert_step, audit_step, event_steps};
+use crate::poll_problem_text::{batch_problem_text, problem_text};
 use crate::time_text::{age, pluralize, with_age};
 
 /// Class of the mark of a batch's status.
@@ -19,41 +21,98 @@ pub(crate) const fn batch_class(status: BatchStatus) -> &'static str {
     }
 }
 
-/// Steps of a tracked batch.
-pub(crate) fn batch_steps(batch: &BatchItem) -> Vec<Step> {
+/// Steps of all items of a timeline, the earliest first. Those of an event begin with its id.
+pub fn timeline_steps(timeline: &Timeline) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    steps.extend(timeline.submission.iter().flat_map(submission_steps));
+    steps.extend(timeline.schedule.iter().flat_map(schedule_steps));
+    steps.extend(timeline.batch.iter().flat_map(batch_steps));
+    for event in &timeline.events {
+        let id = event.key.event_id();
+        steps.extend(event_steps(event).into_iter().map(|(at, step)| (at, format!("{id} {step}"))));
+    }
+    steps.extend(timeline.alerts.iter().filter_map(alert_step));
+    steps.sort_by_key(|step| step.0);
+    steps
+}
+
+fn batch_steps(batch: &BatchItem) -> Vec<Step> {
     let authorizers = pluralize(batch.tracked.expected, "authorizer", "authorizers");
+    let found = batch.tracking.results_found.map(|found| {
+        let results = pluralize(found.count, "result", "results");
+        (found.since, format!("a poll finds {results} of the batch"))
+    });
     let steps = [
         (batch.tracked_at, format!("batch is tracked: {authorizers}")),
         (batch.done_at, "batch is settled".to_owned()),
         (batch.overdue_at, "batch is overdue".to_owned()),
     ];
-    steps.into_iter().filter_map(|(at, step)| Some((at?, step))).collect()
+    steps.into_iter().filter_map(|(at, step)| Some((at?, step))).chain(found).collect()
 }
 
-/// Status of a batch, with its next poll and the problem of the last ones.
-pub(crate) fn batch_status(batch: &BatchItem, now: UnixMillis) -> String {
+/// Status of a batch: who takes the next step and when, and the problem of the last polls.
+pub fn batch_status(batch: &BatchItem, now: UnixMillis) -> String {
+    let time = |at| with_age(at, now);
     match BatchStatus::of(batch.done_at, batch.overdue_at) {
-        BatchStatus::Overdue => format!("overdue since {}", with_age(batch.overdue_at, now)),
-        BatchStatus::Settled => format!("settled {}", with_age(batch.done_at, now)),
+        BatchStatus::Overdue => format!(
+            "overdue since {}: incomplete when Rightfoot answered past its deadline; polled no more",
+            time(batch.overdue_at)
+        ),
+        BatchStatus::Settled => format!("settled {}", time(batch.done_at)),
         BatchStatus::Tracked if batch.tracking.due_at.is_none() => "tracked".to_owned(),
         BatchStatus::Tracked => {
-            let problem = batch.tracking.problem.as_ref().map(|problem| {
-                let text = problem_text(problem, batch.tracked.polls, now);
-                match problem.missed_deadline(Some(batch.tracked.deadline), now) {
-                    Some(at) => {
-                        format!("; its deadline passed {} without an answer; {text}", with_age(Some(at), now))
-                    }
-                    None => format!("; {text}"),
-                }
-            });
+            let due_at = time(batch.tracking.due_at);
+            let next = match batch.shown_complete_at {
+                Some(at) => format!("polled next {due_at}, for alerts; complete since {}", time(Some(at))),
+                None if batch.tracked.is_past_deadline(now) => format!("polled next {due_at}"),
+                None => format!("polled next {due_at}, until {}", time(Some(batch.tracked.deadline))),
+            };
             // A next poll alone would look healthy.
-            format!("polled next {}{}", with_age(batch.tracking.due_at, now), problem.unwrap_or_default())
+            let problem = batch.tracking.problem.as_ref();
+            match problem.map(|problem| batch_problem_text(batch, problem, now)) {
+                Some(problem) => format!("{next}; {problem}"),
+                None => next,
+            }
         }
     }
 }
 
-/// Steps of a tracked schedule.
-pub(crate) fn schedule_steps(item: &ScheduleItem) -> Vec<Step> {
+/// Results of a batch in words: those that were found of those that there must be, by whom, and whether they are published.
+pub fn results_text(results: &BatchResults, now: UnixMillis) -> String {
+    let BatchResults { expected, found, published } = *results;
+    let of_expected = |count: u64| match expected {
+        Some(expected) => format!("{count} of {}", pluralize(expected, "result", "results")),
+        None => pluralize(count, "result", "results"),
+    };
+    let found_text = |found: FoundResults| {
+        let by = match found.by {
+            ResultsReader::Poll => "a poll",
+            ResultsReader::Worker => "the worker",
+        };
+        format!("{} found, by {by} {}", of_expected(found.count), with_age(Some(found.since), now))
+    };
+    match (found, published) {
+        (Some(found), Some(published)) if found.count > published.count => {
+            format!(
+                "{}; published with {}, by {}",
+                found_text(found),
+                published.count,
+                published.origin.as_str()
+            )
+        }
+        (_, Some(published)) => {
+            let at = with_age(Some(published.at), now);
+            format!("{}, published {at}; by {}", of_expected(published.count), published.origin.as_str())
+        }
+        (Some(found), None) => found_text(found),
+        (None, None) => match expected {
+            Some(expected) => format!("none found yet of {}", pluralize(expected, "result", "results")),
+            None => "none found yet".to_owned(),
+        },
+    }
+}
+
+fn schedule_steps(item: &ScheduleItem) -> Vec<Step> {
     let probes: Vec<_> = item.schedule.probes.iter().map(Id::as_str).collect();
     let steps = [
         (Some(item.schedule.since), format!("schedule is tracked, by {}", probes.join(", "))),
@@ -63,8 +122,8 @@ pub(crate) fn schedule_steps(item: &ScheduleItem) -> Vec<Step> {
     steps.into_iter().filter_map(|(at, step)| Some((at?, step))).collect()
 }
 
-/// Status of a schedule.
-pub(crate) fn schedule_status(item: &ScheduleItem, now: UnixMillis) -> String {
+/// Status of a schedule: its next poll, and the problem of the last ones.
+pub fn schedule_status(item: &ScheduleItem, now: UnixMillis) -> String {
     let next = match item.tracking.due_at {
         Some(at) => format!("polled next {}", with_age(Some(at), now)),
         None => "no longer polled".to_owned(),
@@ -74,8 +133,7 @@ pub(crate) fn schedule_status(item: &ScheduleItem, now: UnixMillis) -> String {
     next + &problem.unwrap_or_default()
 }
 
-/// Steps of a submission.
-pub(crate) fn submission_steps(item: &SubmissionItem) -> Vec<Step> {
+fn submission_steps(item: &SubmissionItem) -> Vec<Step> {
     let kind = item.kind.as_str();
     let created_id = item.created_id.as_ref().map(Id::as_str).unwrap_or_default();
     // Rightfoot or an operator sets `declined_at`; an operator's action has the same time as its audit entry.
@@ -84,68 +142,39 @@ pub(crate) fn submission_steps(item: &SubmissionItem) -> Vec<Step> {
         (Some(item.written_at), format!("submission of a {kind} is written")),
         (item.done_at, format!("submission has created {kind} {created_id}")),
         (item.declined_at.filter(|at| !is_operators(*at)), "Rightfoot declined the submission".to_owned()),
-        (item.abandoned_at, "submission is abandoned: its outcome is unknown".to_owned()),
     ];
     let own = steps.into_iter().filter_map(|(at, step)| Some((at?, step)));
     let audit =
         item.audit_entries.iter().map(audit_step).map(|(at, step)| (at, format!("submission {step}")));
-    own.chain(audit).collect()
+    let abandoned = "submission is abandoned: its outcome is unknown";
+    own.chain(audit).chain(item.abandoned_at.map(|at| (at, abandoned.to_owned()))).collect()
 }
 
-/// Status of a submission; its mark's class, its name and the sentence.
-pub(crate) fn submission_status(
-    item: &SubmissionItem,
-    now: UnixMillis,
-) -> (&'static str, &'static str, String) {
+/// Class of the mark of a submission's status, and its name.
+pub(crate) fn submission_mark(item: &SubmissionItem) -> (&'static str, &'static str) {
     match item.status() {
-        SubmissionStatus::Unknown { alarm_at } => (
-            "warn",
-            "unknown",
-            format!(
-                "its outcome is unknown; alarms from {} on: send the same request again",
-                with_age(Some(alarm_at), now)
-            ),
+        SubmissionStatus::Unknown { .. } => ("warn", "unknown"),
+        SubmissionStatus::CreatedNothing => ("warn", "created nothing"),
+        SubmissionStatus::Created => ("good", "created"),
+        SubmissionStatus::Abandoned => ("bad", "abandoned"),
+        SubmissionStatus::Concluded => ("good", "concluded"),
+    }
+}
+
+/// Status of a submission, and what its sender has to do.
+pub fn submission_status(item: &SubmissionItem, now: UnixMillis) -> String {
+    match item.status() {
+        SubmissionStatus::Unknown { alarm_at } => format!(
+            "its outcome is unknown; alarms from {} on: send the same request again",
+            with_age(Some(alarm_at), now)
         ),
-        SubmissionStatus::CreatedNothing => {
-            ("warn", "created nothing", "it created nothing, and its name is free".to_owned())
-        }
+        SubmissionStatus::CreatedNothing => "it created nothing, and its name is free".to_owned(),
         SubmissionStatus::Created => {
             let id = item.created_id.as_ref().map_or("?", Id::as_str);
-            ("good", "created", format!("it created {} {id}", item.kind.as_str()))
+            format!("it created {} {id}", item.kind.as_str())
         }
-        SubmissionStatus::Abandoned => {
-            ("bad", "abandoned", "abandoned: it is unknown whether it created anything".to_owned())
-        }
-        SubmissionStatus::Concluded => ("good", "concluded", "nothing more to do".to_owned()),
-    }
-}
-
-/// Meaning, reason and start of a problem of an item that was polled `polls` times.
-fn problem_text(problem: &PollProblem, polls: u64, now: UnixMillis) -> String {
-    let (reason, meaning) = (&problem.reason, problem_meaning(&problem.reason));
-    let since = with_age(Some(problem.since), now);
-    // These polls were answered, so none of them failed.
-    if problem.is_of_schedule() {
-        return format!("{meaning} ({reason}), since {since}");
-    }
-    let polls = match problem.consecutive_polls(polls) {
-        1 => "poll".to_owned(),
-        count => format!("{count} polls"),
-    };
-    format!("the last {polls} failed: {meaning} ({reason}), since {since}")
-}
-
-fn problem_meaning(reason: &str) -> &'static str {
-    match reason {
-        "stopped" => "it has stopped: Rightfoot names no next run, or one that did not happen",
-        "run_not_found" => "it ran, and no probe's history shows the run",
-        "unauthorized" => "Rightfoot does not accept the API key",
-        "key_unavailable" => "the API key cannot be loaded",
-        "rate_limited" => "Rightfoot has limited the rate",
-        "unavailable" => "Rightfoot cannot be reached, or has an outage",
-        "invalid_response" => "Rightfoot's response is not as documented",
-        "aws_error" => "an AWS call failed",
-        _ => "no answer",
+        SubmissionStatus::Abandoned => "abandoned: it is unknown whether it created anything".to_owned(),
+        SubmissionStatus::Concluded => "nothing more to do".to_owned(),
     }
 }
 
@@ -153,4 +182,39 @@ fn problem_meaning(reason: &str) -> &'static str {
 pub(crate) fn deadline_text(batch: &BatchItem, now: UnixMillis) -> String {
     let at = batch.tracked.deadline;
     format!("{} ({})", at.rfc3339(), age(at, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use inbox_core::batch_results::PublishedResults;
+    use inbox_core::origin::Origin;
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(60_000);
+    const START: &str = "1970-01-01T00:00:00.000Z (60 s ago)";
+
+    #[test]
+    fn the_results_of_a_batch_name_who_found_and_who_published_them() {
+        let found = |count, by| Some(FoundResults { count, by, since: UnixMillis(0) });
+        let published = |count, origin| Some(PublishedResults { count, origin, at: UnixMillis(0) });
+        let text =
+            |expected, found, published| results_text(&BatchResults { expected, found, published }, NOW);
+        let by_poll = found(2, ResultsReader::Poll);
+        assert_eq!(text(Some(3), None, None), "none found yet of 3 results");
+        assert_eq!(text(None, None, None), "none found yet");
+        assert_eq!(text(Some(3), by_poll, None), format!("2 of 3 results found, by a poll {START}"));
+        assert_eq!(
+            text(None, found(1, ResultsReader::Worker), None),
+            format!("1 result found, by the worker {START}")
+        );
+        assert_eq!(
+            text(Some(3), found(3, ResultsReader::Worker), published(3, Origin::Webhook)),
+            format!("3 of 3 results, published {START}; by webhook")
+        );
+        assert_eq!(
+            text(Some(3), found(3, ResultsReader::Poll), published(2, Origin::Webhook)),
+            format!("3 of 3 results found, by a poll {START}; published with 2, by webhook")
+        );
+    }
 }

@@ -67,14 +67,4 @@ impl AuditLine {
     pub(crate) fn to_text(&self, now: UnixMillis) -> String {
         format!("{} {}: {} ({})", self.at.with_age(now), self.by, self.action, self.why)
     }
-
-    /// Time of the action.
-    pub(crate) fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// Step of a timeline.
-    pub(crate) fn timeline_step(&self) -> (Timestamp, String) {
-        (self.at, format!("— {} by {}: {}", self.action, self.by, self.why))
-    }
 }

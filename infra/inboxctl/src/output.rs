@@ -1,7 +1,7 @@
 //! Output of the commands: text for people, JSON for machines.
 
 pub(crate) mod colours;
-pub(crate) mod poll_problem_text;
+pub(crate) mod poll_problem;
 
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use inbox_aws::escape;
+use inbox_console::time_text;
 use inbox_core::time::UnixMillis;
 use serde::{Serialize, Serializer};
 
 pub(crate) use inbox_aws::escape::line;
+pub(crate) use inbox_console::time_text::{duration as format_duration, pluralize};
 
 use crate::terminal;
 
@@ -83,45 +85,18 @@ impl Timestamp {
 
     /// The time and its age, for people.
     pub(crate) fn with_age(self, now: UnixMillis) -> String {
-        format!("{} ({})", self.0.rfc3339(), self.age(now))
+        time_text::with_age(Some(self.0), now)
     }
 
     /// Its distance from `now`, as `5 min ago` or `in 65 s`.
     pub(crate) fn age(self, now: UnixMillis) -> String {
-        if self.0 > now {
-            format!("in {}", format_duration(self.0.since(now)))
-        } else {
-            format!("{} ago", format_duration(now.since(self.0)))
-        }
+        time_text::age(self.0, now)
     }
 }
 
 /// Wraps an optional time.
 pub(crate) fn timestamp(time: Option<UnixMillis>) -> Option<Timestamp> {
     time.map(Timestamp)
-}
-
-/// A time with its age; `?` if it is not known.
-pub(crate) fn time_text(time: Option<UnixMillis>, now: UnixMillis) -> String {
-    time.map_or_else(|| "?".to_owned(), |time| Timestamp(time).with_age(now))
-}
-
-/// A span in seconds, minutes, hours or days, whichever is the largest unit with two or more of them.
-pub(crate) fn format_duration(span: Duration) -> String {
-    match span.as_secs() {
-        secs @ ..120 => format!("{secs} s"),
-        secs @ ..7_200 => format!("{} min", secs / 60),
-        secs @ ..172_800 => format!("{} h", secs / 3_600),
-        secs => format!("{} days", secs / 86_400),
-    }
-}
-
-/// A count with its noun, singular for 1.
-pub(crate) fn pluralize(count: u64, one: &str, many: &str) -> String {
-    match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {many}"),
-    }
 }
 
 /// Aligned columns under their headers, as wide as the terminal if they can be; only `if_empty` if there are no rows.
@@ -287,25 +262,12 @@ mod tests {
     #[test]
     fn a_time_comes_with_its_age() {
         let now = UnixMillis(1_767_323_045_000);
-        let age = |secs: i64| Timestamp(UnixMillis(now.0 - secs * 1_000)).age(now);
-        assert_eq!(age(5), "5 s ago");
-        assert_eq!(age(119), "119 s ago");
-        assert_eq!(age(180), "3 min ago");
-        assert_eq!(age(7_200), "2 h ago");
-        assert_eq!(age(200_000), "2 days ago");
-        assert_eq!(age(-65), "in 65 s");
         assert_eq!(Timestamp(now).with_age(now), "2026-01-02T03:04:05.000Z (0 s ago)");
         let short_text = |days: i64| Timestamp(UnixMillis(now.0 - days * 86_400_000)).to_short_text(now);
         assert_eq!(
             [0, 300, 301, -1].map(short_text),
             ["01-02 03:04:05Z", "03-08 03:04:05Z", "2025-03-07 03:04:05Z", "2026-01-03 03:04:05Z"]
         );
-    }
-
-    #[test]
-    fn one_is_singular() {
-        let pluralized = |count: u64| pluralize(count, "authorizer", "authorizers");
-        assert_eq!([0, 1, 2].map(pluralized), ["0 authorizers", "1 authorizer", "2 authorizers"]);
     }
 
     #[test]

@@ -8,13 +8,14 @@ use uuid::Uuid;
 use inbox_core::audit::AuditEntry;
 use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::Event;
-use inbox_core::limits::{SEND_BUDGET_MS, SEND_MIN_MS};
+use inbox_core::limits::{DUPLICATE_COUNT_BUDGET_MS, SEND_BUDGET_MS, SEND_MIN_MS};
 use inbox_core::message::{MessageMeta, build_message};
 
 use crate::AwsError;
 use crate::clock::Clock;
 use crate::queue::{EventsQueue, SEND};
 use crate::stores::{EventStore, WriteOutcome};
+use crate::table::UPDATE;
 use crate::telemetry::metrics;
 
 /// Records events and puts them on a queue.
@@ -69,6 +70,27 @@ impl EventRecorder {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Counts a duplicate in the record of its event, if enough time is left before `deadline`. Only deliveries count: not
+    /// what a poll finds again, or an operator replays from quarantine.
+    ///
+    /// Returns the AWS call that failed, if any. The caller need not act on it: the event is recorded, and only the
+    /// count is too low.
+    pub(crate) async fn count_duplicate(
+        &self,
+        event: &Event,
+        payload_differs: bool,
+        deadline: Instant,
+    ) -> Option<AwsError> {
+        let now = Instant::now();
+        if deadline.saturating_duration_since(now) < Duration::from_millis(DUPLICATE_COUNT_BUDGET_MS) {
+            return Some(AwsError::timeout(UPDATE));
+        }
+        let count_by = now + Duration::from_millis(DUPLICATE_COUNT_BUDGET_MS);
+        let received_at = event.verified().received_at();
+        let count = self.events.count_duplicate(event.key(), payload_differs, received_at);
+        with_deadline(count_by, UPDATE, count).await.err()
     }
 
     /// Enqueues a new event, if enough time is left before `deadline`.

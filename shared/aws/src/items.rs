@@ -27,7 +27,7 @@ mod bulk_replay;
 pub(crate) mod event_record;
 mod past_cycle;
 pub(crate) mod payload;
-mod poll_problem;
+mod poll_note;
 mod quarantined;
 mod schedule;
 pub(crate) mod submission;

@@ -48,7 +48,7 @@ pub use operator::{
     TrackedWithProblem,
 };
 pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
-pub use poll_store::{AlertedAuthorizers, BatchProgress, PollStore};
+pub use poll_store::{AlertedAuthorizers, BatchProgress, PollNote, PollStore};
 pub use processing::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Processing};
 pub use quarantine::Quarantine;
 pub use selected_batches::SelectedBatches;

@@ -40,8 +40,8 @@ struct DeliveryLog {
     bytes: usize,
     event_id: Option<String>,
     event_type: Option<String>,
-    /// The failed AWS call, if any: the outcome is unknown, the event is left to the relay, or the record is
-    /// not marked as sent.
+    /// The failed AWS call, if any: the outcome is unknown, the event is left to the relay, the record is not
+    /// marked as sent, or a duplicate is not counted.
     error: Option<AwsError>,
     /// The difference between a duplicate and the recorded delivery.
     duplicate_reason: Option<&'static str>,
@@ -215,6 +215,7 @@ impl WebhookReceiver {
                 metrics::LATE_WEBHOOK.add(provider, late_webhook.into());
                 metrics::OTHER_KEY.add(provider, other_key.into());
                 metrics::PAYLOAD_DIFFERS.add(provider, payload_differs.into());
+                log.error = self.recorder.count_duplicate(&event, payload_differs, deadline).await;
                 DeliveryOutcome::Duplicate
             }
             // Not a 2xx, because the record may be missing (P1). If it was written, the next delivery is a

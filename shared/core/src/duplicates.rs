@@ -1,6 +1,7 @@
 //! Recognition of a delivery or an event that is already recorded.
 
 use crate::origin::Origin;
+use crate::time::UnixMillis;
 
 /// The data that a record keeps to recognise the same delivery or event again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,18 @@ pub enum RecordOutcome {
         /// True if this is a webhook for an event that the poller had recorded.
         is_late_webhook: bool,
     },
+}
+
+/// The duplicates of an event that its record has counted. A count may be missing, or counted twice, if its write
+/// failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DuplicateCount {
+    /// The number of duplicates.
+    pub total: u64,
+    /// The number of those whose payload differed from the recorded one.
+    pub differing: u64,
+    /// The time at which the last one was received; `None` if there were none.
+    pub last_at: Option<UnixMillis>,
 }
 
 impl RecordOutcome {

@@ -23,13 +23,21 @@ use crate::time::UnixMillis;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EffectOutcome {
     /// The effect has happened.
-    Done,
-    /// An untracked batch was published, with this many results.
-    DoneUntracked(u64),
+    Done(Publication),
     /// The effect cannot happen yet.
     Requeue(RequeueDetails),
     /// The effect cannot happen unless an operator acts.
     Quarantine(QuarantineReason),
+}
+
+/// What an effect has published, as far as the event's record keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Publication {
+    /// The number of results in a completion, or of alerts on the bus, by whichever event they came there. `None` for an
+    /// extract, which is always one event.
+    pub count: Option<u64>,
+    /// True if the batch was not tracked, so that its results may not have been all.
+    pub is_of_untracked_batch: bool,
 }
 
 /// Details of a requeue.
@@ -41,6 +49,8 @@ pub struct RequeueDetails {
     pub retry_after: Option<Duration>,
     /// Snapshot of an untracked batch, to be compared with the next one.
     pub snapshot: Option<PreviousSnapshot>,
+    /// The number of results of its batch, if that was read to its end.
+    pub results_found: Option<u64>,
 }
 
 impl RequeueDetails {
@@ -54,7 +64,7 @@ impl EffectOutcome {
     /// The names of the outcome and of its reason, for logs; the reason may be empty.
     pub fn name_and_reason(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Done | Self::DoneUntracked(_) => ("done", ""),
+            Self::Done(_) => ("done", ""),
             Self::Requeue(later) => ("requeued", later.reason),
             Self::Quarantine(reason) => ("quarantined", reason.as_str()),
         }

@@ -13,9 +13,9 @@
 //! A message from the queue is processed by [`message`] (find its event) → [`effect`] (confirm it by the provider's
 //! API) → [`bus`] (publish on EventBridge).
 //!
-//! Operators use [`lifecycle`] (the state of an event), [`timeline_status`] (who takes the next step), [`quarantine`] and
-//! [`reparse`] (quarantined deliveries, and parsing them again) and [`audit`] (the entry that each of their actions
-//! leaves).
+//! Operators use [`lifecycle`] (the state of an event), [`timeline_status`] (who takes the next step), [`batch_results`] (how many
+//! results of a batch were found), [`quarantine`] and [`reparse`] (quarantined deliveries, and parsing them again) and
+//! [`audit`] (the entry that each of their actions leaves).
 //!
 //! Shared by several of them: [`local_hosts`] (which URLs lead to the same machine).
 //!
@@ -38,6 +38,7 @@
 
 pub mod allow_list;
 pub mod audit;
+pub mod batch_results;
 pub mod bus;
 pub mod chunking;
 pub mod delivery;

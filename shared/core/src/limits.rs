@@ -21,6 +21,7 @@ pub use webhooks::*;
 const _: () = {
     assert!(RECORD_BUDGET_MS + SEND_BUDGET_MS <= DELIVERY_DEADLINE_MS);
     assert!(SEND_MIN_MS < SEND_BUDGET_MS);
+    assert!(RECORD_BUDGET_MS + DUPLICATE_COUNT_BUDGET_MS <= DELIVERY_DEADLINE_MS);
     assert!(DELIVERY_DEADLINE_MS < WEBHOOK_TIMEOUT_SECS * 1_000);
     // The relay must not take over a record while its receiver may still be running.
     assert!(WEBHOOK_TIMEOUT_SECS * 1_000 < RELAY_AGE_MS);

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use inbox_aws::stores::{EventClaim, WriteOutcome};
+use inbox_core::effect::Publication;
 use inbox_core::event::{EventKey, payload_hash};
 use local::rightfoot_simulator::{Behaviour, IncompleteBatchResponse, WebhookLoss};
 use serde_json::{Value, json};
@@ -216,8 +217,9 @@ async fn p5_a_batch_stays_due_while_a_worker_is_at_a_completion_that_does_not_co
     };
     assert_eq!(it.run_poller().await.unwrap()["settled"], 0);
     assert!(tracked_item(&it, "b-1").await.contains_key("due"));
+    let published = Publication { count: Some(1), is_of_untracked_batch: true };
     assert_eq!(
-        stores.processing.mark_done_untracked(&work, 1, it.world.now()).await.unwrap(),
+        stores.processing.mark_done(&work, &published, it.world.now()).await.unwrap(),
         WriteOutcome::Applied
     );
     let published = run_everything_for(&it, 10).await;

@@ -1,6 +1,6 @@
 //! Failing polls, as an item remembers them: the reason, the time of the first, and how many in a row.
 
-use inbox_aws::stores::WriteOutcome;
+use inbox_aws::stores::{PollNote, WriteOutcome};
 use inbox_core::id::Id;
 use inbox_core::poll::problem::PollProblem;
 use local::rightfoot_simulator::{CannedResponse, ScriptedResponse, WebhookLoss};
@@ -135,7 +135,8 @@ async fn what_is_wrong_with_a_batchs_polls_voids_nobodys_write() {
 
     let since = it.world.now();
     let broken = PollProblem { reason: "invalid_response".to_owned(), since, first_poll: 1 };
-    assert_eq!(stores.polls.set_poll_problem(&seen, Some(&broken)).await.unwrap(), WriteOutcome::Applied);
+    let note = |problem| PollNote { problem: Some(problem), results_found: None };
+    assert_eq!(stores.polls.note_poll(&seen, &note(broken.clone())).await.unwrap(), WriteOutcome::Applied);
     let mut after = tracked_item(&it, &batch).await;
     assert_eq!(poll_problem(&after), Some(("invalid_response".to_owned(), since.0, 1)));
     after.remove("poll_problem");
@@ -146,10 +147,13 @@ async fn what_is_wrong_with_a_batchs_polls_voids_nobodys_write() {
     assert_eq!(stores.polls.defer_before_poll(&mut early, 2, later).await.unwrap(), WriteOutcome::Applied);
     let before = tracked_item(&it, &batch).await;
     assert_eq!(
-        stores.polls.set_poll_problem(&seen, Some(&PollProblem { first_poll: 7, ..broken })).await.unwrap(),
+        stores.polls.note_poll(&seen, &note(PollProblem { first_poll: 7, ..broken })).await.unwrap(),
         WriteOutcome::Conflict
     );
     assert_eq!(tracked_item(&it, &batch).await, before);
-    assert_eq!(stores.polls.finish_tracking(&early, it.world.now()).await.unwrap(), WriteOutcome::Applied);
+    assert_eq!(
+        stores.polls.finish_tracking(&early, None, it.world.now()).await.unwrap(),
+        WriteOutcome::Applied
+    );
     assert_eq!(poll_problem(&tracked_item(&it, &batch).await), None);
 }

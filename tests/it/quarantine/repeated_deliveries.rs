@@ -40,10 +40,11 @@ async fn p7_the_item_of_a_quarantined_event_is_found_while_it_exists() {
     assert_eq!(id.to_string(), format!("rightfoot/demo/{hash}"));
     let event =
         world.stores().operator.event(&EventKey::from_event_id(COMPLETED).unwrap()).await.unwrap().unwrap();
-    assert_eq!(world.stores().operator.quarantine_id_of(&event).await.unwrap(), Some(id));
+    let item = world.stores().operator.quarantined_item_of(&event).await.unwrap();
+    assert_eq!(item.map(|item| item.id), Some(id));
 
     world.expire_items("quarantine#").await;
-    assert_eq!(world.stores().operator.quarantine_id_of(&event).await.unwrap(), None);
+    assert!(world.stores().operator.quarantined_item_of(&event).await.unwrap().is_none());
 }
 
 /// A genuine, processed Fynapse delivery that somebody has recorded, and sends again so many days later.

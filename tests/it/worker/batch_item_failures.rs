@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use inbox_aws::stores::{EventClaim, WriteOutcome};
+use inbox_core::effect::{Publication, RequeueDetails};
 use inbox_core::event::EventKey;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
 use inbox_core::quarantine::QuarantineReason;
@@ -88,14 +89,18 @@ async fn p10_a_worker_that_lost_its_claim_writes_nothing() {
     for is_done in [false, true] {
         if is_done {
             assert_eq!(
-                stores.processing.mark_done(&other, world.now()).await.unwrap(),
+                stores.processing.mark_done(&other, &Publication::default(), world.now()).await.unwrap(),
                 WriteOutcome::Applied
             );
         }
         let before = world.event_record("fynapse/event/e-1").await;
         let written = [
-            stores.processing.mark_done(&slow, world.now()).await.unwrap(),
-            stores.processing.requeue(&slow, world.now(), "not_ready", None).await.unwrap(),
+            stores.processing.mark_done(&slow, &Publication::default(), world.now()).await.unwrap(),
+            stores
+                .processing
+                .requeue(&slow, world.now(), &RequeueDetails::with_reason("not_ready"), world.now())
+                .await
+                .unwrap(),
             stores
                 .processing
                 .quarantine_event(&slow, QuarantineReason::BusRefused, world.now())

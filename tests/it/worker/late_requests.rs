@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use inbox_aws::stores::{AlertClaim, ClaimedEvent, DueKey, EventClaim, RelayClaim, Stores, WriteOutcome};
+use inbox_core::effect::RequeueDetails;
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
@@ -38,7 +39,11 @@ async fn p10_a_claim_of_an_alert_that_arrives_late_does_not_take_the_place_of_a_
     let claim = stores.processing.claim_alert(&first, &met, world.now()).await.unwrap();
     assert!(matches!(claim, AlertClaim::Acquired(_)), "the second attempt: {claim:?}");
     assert_eq!(
-        stores.processing.requeue(&first, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
+        stores
+            .processing
+            .requeue(&first, world.now().plus(MINUTE), &RequeueDetails::with_reason("not_ready"), world.now())
+            .await
+            .unwrap(),
         WriteOutcome::Applied
     );
 
@@ -78,7 +83,11 @@ async fn p7_a_record_quarantined_by_the_relay_is_not_requeued_by_a_worker_whose_
     let stands = world.event_record("fynapse/event/e-1").await;
     let later = world.now().plus(MINUTE);
     assert_eq!(
-        stores.processing.requeue(&work, later, "not_ready", None).await.unwrap(),
+        stores
+            .processing
+            .requeue(&work, later, &RequeueDetails::with_reason("not_ready"), world.now())
+            .await
+            .unwrap(),
         WriteOutcome::Conflict
     );
     assert_eq!(world.event_record("fynapse/event/e-1").await, stands);
@@ -95,7 +104,11 @@ async fn p10_a_claim_that_arrives_after_it_was_ended_is_void() {
     world.inject_fault_once(Fault::AppliedLater, |_| true);
     let work = claim_event(&stores, &key, &world).await;
     assert_eq!(
-        stores.processing.requeue(&work, world.now().plus(MINUTE), "not_ready", None).await.unwrap(),
+        stores
+            .processing
+            .requeue(&work, world.now().plus(MINUTE), &RequeueDetails::with_reason("not_ready"), world.now())
+            .await
+            .unwrap(),
         WriteOutcome::Applied
     );
 

@@ -62,6 +62,7 @@ enum HandlerStep {
     #[default]
     Idle,
     Put,
+    CountDuplicate,
     Send,
     Mark,
     Accepted,
@@ -341,6 +342,7 @@ impl EventModelState {
                 }
             }
             RecordWrite::Put { .. }
+            | RecordWrite::CountDuplicate
             | RecordWrite::Mark { .. }
             | RecordWrite::Relay { .. }
             | RecordWrite::QuarantineByRelay { .. }
@@ -385,8 +387,14 @@ impl EventModelState {
 }
 
 impl ModelProcess<HandlerStep> {
+    /// Returns `true` if it has recorded the event, or may do so, and has not finished.
     fn is_active(&self) -> bool {
-        !matches!(self.state, HandlerStep::Idle | HandlerStep::Accepted | HandlerStep::Dead)
+        matches!(self.state, HandlerStep::Put | HandlerStep::Send | HandlerStep::Mark)
+    }
+
+    /// Returns `true` if it has not answered yet.
+    fn is_running(&self) -> bool {
+        self.is_active() || self.state == HandlerStep::CountDuplicate
     }
 }
 

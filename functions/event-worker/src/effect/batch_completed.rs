@@ -4,7 +4,7 @@ use inbox_aws::AwsError;
 use inbox_aws::balances::BalanceSource;
 use inbox_aws::stores::ClaimedEvent;
 use inbox_core::bus::{BatchRef, batch_completed};
-use inbox_core::effect::EffectOutcome;
+use inbox_core::effect::{EffectOutcome, Publication};
 use inbox_core::id::Id;
 use inbox_core::poll::batch::TrackedBatch;
 use inbox_core::quarantine::QuarantineReason;
@@ -44,13 +44,11 @@ impl EventWorker {
         let outcome =
             self.publish_event(&batch_completed(&event.event_meta(), &batch, &read.snapshot, expected)).await;
         Ok(match outcome {
-            // Its number of results is saved, so that the poller
-            // can find missing ones once the batch is tracked.
-            EffectOutcome::Done if tracked.is_none() => EffectOutcome::DoneUntracked(read.snapshot.found),
-            outcome @ (EffectOutcome::Done
-            | EffectOutcome::DoneUntracked(_)
-            | EffectOutcome::Requeue(_)
-            | EffectOutcome::Quarantine(_)) => outcome,
+            EffectOutcome::Done(_) => EffectOutcome::Done(Publication {
+                count: Some(read.snapshot.results()),
+                is_of_untracked_batch: tracked.is_none(),
+            }),
+            outcome @ (EffectOutcome::Requeue(_) | EffectOutcome::Quarantine(_)) => outcome,
         })
     }
 }

@@ -69,8 +69,9 @@ impl EventWorker {
             subject: tracked.map_or(event.subject.as_ref(), |tracked| tracked.subject.as_ref()),
         };
         let mut pending = PendingAlerts::new(payload.alerts, payload.unreadable_alerts);
-        let unpublished = self.publish_alerts(event, &batch, pending.take_unverified(), false).await?;
-        Ok(unpublished.outcome().unwrap_or_else(|| pending.final_outcome()))
+        let crossings = pending.take_unverified();
+        let unpublished = self.publish_alerts(event, &batch, &crossings, false).await?;
+        Ok(unpublished.outcome().unwrap_or_else(|| pending.final_outcome(crossings.len())))
     }
 
     /// Processes alerts of a tracked batch. The thresholds come from its schedule.
@@ -197,12 +198,14 @@ impl EventWorker {
         }
         let read = reader.finish();
         // Confirmed alerts do not wait for the others.
-        let unpublished = self.publish_alerts(event, batch, crossings, true).await?;
+        let unpublished = self.publish_alerts(event, batch, &crossings, true).await?;
         // Unlike a completion, an alert does not say that its batch is complete: rows may still be missing.
         let earlier = event.previous_snapshot.as_ref().filter(|earlier| read.is_long_after(earlier));
         Ok(match unpublished.outcome() {
             Some(outcome) => outcome,
-            None if !pending.has_pending() || read.is_complete(tracked, earlier) => pending.final_outcome(),
+            None if !pending.has_pending() || read.is_complete(tracked, earlier) => {
+                pending.final_outcome(crossings.len())
+            }
             None => self.incomplete_outcome(event, tracked, &read, QuarantineReason::Unconfirmed),
         })
     }
@@ -224,7 +227,7 @@ impl EventWorker {
         &self,
         event: &ClaimedEvent,
         batch: &BatchRef<'_>,
-        crossings: Vec<ThresholdCrossing>,
+        crossings: &[ThresholdCrossing],
         confirmed: bool,
     ) -> Result<UnpublishedAlerts, AwsError> {
         let mut unpublished = UnpublishedAlerts::default();

@@ -172,8 +172,9 @@ async fn batches_schedules_and_submissions_are_listed_with_their_state_and_next_
     assert_eq!(batches.texts("tbody .state"), ["tracked"]);
     let row = batches.texts("tbody tr").remove(0);
     assert!(
-        row.contains("2 results expected")
-            && row.contains("polled next 2026-01-02T03:14:05.000Z (in 10 min)"),
+        row.contains(" ? / 2 ")
+            && row
+                .contains("polled next 2026-01-02T03:14:05.000Z (in 10 min), until 2026-01-03T03:04:05.000Z"),
         "{row}"
     );
     assert_eq!(browser.open("/batches?state=overdue").await.texts("tbody tr"), [""; 0]);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use local::rightfoot_simulator::WebhookLoss;
 use tests::rightfoot_world::RightfootWorld;
-use tests::{alert_body, completion_body, extract_body};
+use tests::{SUBJECT, alert_body, completion_body, extract_body};
 
 use crate::{Browser, TestHost};
 
@@ -162,6 +163,101 @@ async fn an_event_shows_its_timeline_with_durations_attempts_and_reasons() {
         ]
     );
     assert_eq!(page.texts("tbody tr"), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_event_shows_its_duplicates_and_that_another_payload_came() {
+    let browser = Browser::new().await;
+    let (first, other) = (extract_body("e-1"), extract_body("e-1").replace("150.00", "999.00"));
+    browser.world.deliver_fynapse(&first).await;
+    let page = browser.open("/event?id=fynapse/event/e-1").await;
+    assert!(!page.texts("dl.facts dt").contains(&"duplicates".to_owned()));
+    for (body, fact, step) in [
+        (&first, "1, the last 2026-01-02T03:05:05.000Z (0 s ago)", "comes again, as a duplicate"),
+        (
+            &other,
+            "2, the last 2026-01-02T03:06:05.000Z (0 s ago); another payload came 1 time, and the first one counts",
+            "comes again: the last of 2 duplicates; another payload came 1 time, and the first one counts",
+        ),
+    ] {
+        browser.world.advance(Duration::from_secs(60));
+        browser.world.deliver_fynapse(body).await;
+        let page = browser.open("/event?id=fynapse/event/e-1").await;
+        assert!(page.texts("dl.facts dd").contains(&fact.to_owned()), "{:?}", page.texts("dl.facts dd"));
+        assert_eq!(page.texts("ol.timeline strong").last().unwrap(), step);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_a_poll_found_shows_its_late_webhook() {
+    let rightfoot =
+        RightfootWorld::with_behaviour(|rightfoot| rightfoot.webhook_loss = WebhookLoss::All).await;
+    let batch = rightfoot.submit_batch(SUBJECT, &["a"]).await["batch_id"].as_str().unwrap().to_owned();
+    rightfoot.run_in_steps(Duration::from_secs(600), Duration::from_secs(600)).await;
+    rightfoot.world.deliver_rightfoot(completion_body(&batch, "u-1")).await;
+    let browser = Browser::with(rightfoot.world.clone(), TestHost::default(), false).await;
+    let page = browser.open(&format!("/event?id=rightfoot/batch/{batch}/completed")).await;
+    let steps = page.texts("ol.timeline strong");
+    assert!(steps.contains(&"comes by webhook, after the poll".to_owned()), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_batch_shows_how_many_of_its_results_were_found_and_by_whom() {
+    let rightfoot = RightfootWorld::with_behaviour(|rightfoot| {
+        rightfoot.webhook_loss = WebhookLoss::All;
+        rightfoot.processing_time = Duration::from_secs(12 * 60);
+    })
+    .await;
+    let batch =
+        rightfoot.submit_batch(SUBJECT, &["a", "b", "c"]).await["batch_id"].as_str().unwrap().to_owned();
+    let browser = Browser::with(rightfoot.world.clone(), TestHost::default(), false).await;
+    let results = async || {
+        let fact = browser.open(&format!("/batch?id={batch}")).await.texts("dl.facts dd").remove(0);
+        (browser.open("/batches").await.texts("tbody td.wide").remove(0), fact)
+    };
+    assert_eq!(results().await, ("? / 3".to_owned(), "none found yet of 3 results".to_owned()));
+    rightfoot.run_in_steps(Duration::from_secs(600), Duration::from_secs(600)).await;
+    let found = "2 of 3 results found, by a poll 2026-01-02T03:14:05.000Z (0 s ago)".to_owned();
+    assert_eq!(results().await, ("2 / 3".to_owned(), found));
+    rightfoot.advance(Duration::from_secs(120)).await;
+    rightfoot.world.deliver_rightfoot(completion_body(&batch, "u-1")).await;
+    rightfoot.world.run_worker().await;
+    let published = "3 of 3 results, published 2026-01-02T03:16:05.000Z (0 s ago); by webhook".to_owned();
+    assert_eq!(results().await, ("3 / 3".to_owned(), published));
+    let steps = browser.open(&format!("/batch?id={batch}")).await.texts("ol.timeline strong");
+    let completion = format!("rightfoot/batch/{batch}/completed");
+    assert_eq!(
+        steps,
+        [
+            "batch is tracked: 3 authorizers".to_owned(),
+            "a poll finds 2 results of the batch".to_owned(),
+            format!("{completion} is received and recorded, by webhook"),
+            format!("{completion} is put on the queue"),
+            format!("{completion} is done: the batch is on the bus, with 3 results"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_alert_event_that_names_nobody_has_published_nothing() {
+    let rightfoot = RightfootWorld::with_run("r-1", &[("user-123", "150.00")]).await;
+    let world = &rightfoot.world;
+    let nobody = alert_body("r-1", "u-0")
+        .replace(r#"[{"authorizer_unique_id":"user-123","balance":150.00,"threshold_amount":100.00}]"#, "[]");
+    world.deliver_rightfoot(nobody).await;
+    world.deliver_rightfoot(alert_body("r-1", "u-2")).await;
+    world.run_worker().await;
+    let browser = Browser::with(world.clone(), TestHost::default(), false).await;
+    for (event, effect, on_bus) in [
+        ("u-0", "nothing to publish, because it names no authorizer", "nothing"),
+        ("u-2", "1 alert is on the bus", "BalanceThresholdMet"),
+    ] {
+        let page = browser.open(&format!("/event?id=rightfoot/batch/r-1/alert/{event}")).await;
+        let steps = page.texts("ol.timeline strong");
+        assert!(steps.contains(&format!("is done: {effect}")), "{steps:?}");
+        assert!(page.texts("main p").remove(0).ends_with(&format!(": {effect}")), "{event}");
+        assert_eq!(page.texts("dl.facts dd").pop().unwrap(), on_bus);
+    }
 }
 
 #[tokio::test]

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use inbox_aws::AwsError;
 use inbox_aws::config::poll_timing;
 use inbox_aws::items::BatchItem;
-use inbox_aws::stores::{BatchFilter, TrackOutcome};
+use inbox_aws::stores::{BatchFilter, Stores, TrackOutcome};
+use inbox_console::tracked_text::batch_status;
 use inbox_core::audit::OperatorAction;
+use inbox_core::batch_results::BatchResults;
 use inbox_core::id::Id;
 use inbox_core::list_kind::ListKind;
 use inbox_core::poll::batch::TrackedBatch;
@@ -19,8 +22,8 @@ use serde::Serialize;
 use crate::audit::AuditArgs;
 use crate::aws_error::WithResource;
 use crate::confirm::{ConfirmArgs, is_confirmed};
-use crate::output::poll_problem_text::{PollProblemOutput, batch_problem_text};
-use crate::output::{Render, Rendered, Timestamp, pluralize, render_table, time_text, timestamp};
+use crate::output::poll_problem::PollProblemOutput;
+use crate::output::{Render, Rendered, Timestamp, pluralize, render_table, timestamp};
 use crate::paging::{PageArgs, PageInfo};
 use crate::stack_parameters;
 use crate::target::Target;
@@ -95,12 +98,44 @@ pub(crate) struct BatchOutput {
     pub(crate) overdue_at: Option<Timestamp>,
     /// Problem of its polls, if the last one failed.
     problem: Option<PollProblemOutput>,
+    results: ResultsOutput,
     #[serde(skip)]
     pub(crate) status: String,
+    /// Number found and number expected.
+    #[serde(skip)]
+    pub(crate) results_text: String,
+}
+
+/// The results of a batch: found by `poll` or `worker`, and published by the event of its completion.
+#[derive(Serialize)]
+struct ResultsOutput {
+    expected: Option<u64>,
+    found: Option<u64>,
+    found_by: Option<&'static str>,
+    found_since: Option<Timestamp>,
+    published: Option<u64>,
+    /// Origin of the completion.
+    published_by: Option<&'static str>,
+    published_at: Option<Timestamp>,
+}
+
+impl From<&BatchResults> for ResultsOutput {
+    fn from(it: &BatchResults) -> Self {
+        let (found, published) = (it.found, it.published);
+        Self {
+            expected: it.expected,
+            found: found.map(|found| found.count),
+            found_by: found.map(|found| found.by.as_str()),
+            found_since: timestamp(found.map(|found| found.since)),
+            published: published.map(|published| published.count),
+            published_by: published.map(|published| published.origin.as_str()),
+            published_at: timestamp(published.map(|published| published.at)),
+        }
+    }
 }
 
 impl BatchOutput {
-    pub(crate) fn new(batch: &BatchItem, now: UnixMillis) -> Self {
+    pub(crate) fn new(batch: &BatchItem, results: &BatchResults, now: UnixMillis) -> Self {
         let status = BatchStatus::of(batch.done_at, batch.overdue_at);
         Self {
             batch_id: batch.tracked.batch_id.as_str().to_owned(),
@@ -116,7 +151,9 @@ impl BatchOutput {
             settled_at: timestamp(batch.done_at),
             overdue_at: timestamp(batch.overdue_at),
             problem: PollProblemOutput::from_record(batch.tracking.problem.as_ref(), batch.tracked.polls),
-            status: status_text(batch, status, now),
+            status: batch_status(batch, now),
+            results_text: results.to_short_text(),
+            results: ResultsOutput::from(results),
         }
     }
 }
@@ -131,20 +168,16 @@ impl BatchOutput {
     }
 }
 
-/// Describes the status of a batch, with its next poll and the problem of the last ones.
-fn status_text(batch: &BatchItem, status: BatchStatus, now: UnixMillis) -> String {
-    let state_since = |label, at| format!("{label} {}", time_text(at, now));
-    match status {
-        BatchStatus::Overdue => state_since("overdue since", batch.overdue_at),
-        BatchStatus::Settled => state_since("settled", batch.done_at),
-        BatchStatus::Tracked if batch.tracking.due_at.is_none() => "tracked".to_owned(),
-        BatchStatus::Tracked => {
-            let problem = batch.tracking.problem.as_ref().map(|it| batch_problem_text(batch, it, now));
-            // A next poll alone would look healthy.
-            let problem = problem.map(|problem| format!("; {problem}")).unwrap_or_default();
-            state_since("polled next", batch.tracking.due_at) + &problem
-        }
-    }
+/// Reads the completions of these batches, and returns the batches with their results.
+pub(crate) async fn with_results(
+    stores: &Stores,
+    batches: &[BatchItem],
+    now: UnixMillis,
+) -> Result<Vec<BatchOutput>, AwsError> {
+    let ids = batches.iter().map(|batch| &batch.tracked.batch_id);
+    let completions = stores.operator.completions_of(ids).await?;
+    let results = |batch: &BatchItem| batch.results(completions.get(&batch.tracked.batch_id));
+    Ok(batches.iter().map(|batch| BatchOutput::new(batch, &results(batch), now)).collect())
 }
 
 async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Result<BatchList> {
@@ -155,9 +188,10 @@ async fn list(target: &Target, args: ListBatchesArgs) -> anyhow::Result<BatchLis
         subject: args.subject,
         status: args.state,
     };
-    let listed = target.stores()?.operator.list_batches(&filter, &args.page.start(), args.page.limit()).await;
-    let page = listed.with_resource(&target.inbox_table()?)?;
-    let batches: Vec<_> = page.items.iter().map(|batch| BatchOutput::new(batch, now)).collect();
+    let (stores, table) = (target.stores()?, target.inbox_table()?);
+    let listed = stores.operator.list_batches(&filter, &args.page.start(), args.page.limit()).await;
+    let page = listed.with_resource(&table)?;
+    let batches = with_results(&stores, &page.items, now).await.with_resource(&table)?;
     let ids: Vec<_> = batches.iter().map(|it| it.batch_id.clone()).collect();
     let printed_cells = |(it, id): (&BatchOutput, String)| PrintedCells {
         id,
@@ -175,14 +209,14 @@ impl Render for BatchList {
             [
                 printed.id.clone(),
                 it.state.to_owned(),
-                it.expected.to_string(),
+                it.results_text.clone(),
                 it.polls.to_string(),
                 it.subject.clone().unwrap_or_else(|| "-".to_owned()),
                 printed.schedule.clone(),
                 printed.status.clone(),
             ]
         });
-        let headers = ["BATCH", "STATE", "EXPECTED", "POLLS", "SUBJECT", "SCHEDULE", "STATUS"];
+        let headers = ["BATCH", "STATE", "RESULTS", "POLLS", "SUBJECT", "SCHEDULE", "STATUS"];
         render_table(headers, rows.collect(), "no batch matches") + &self.page.to_text()
     }
 }

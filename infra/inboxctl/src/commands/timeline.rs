@@ -13,7 +13,7 @@ use inbox_core::table_keys::batch_pk;
 use inbox_core::table_keys::{schedule_pk, submission_pk};
 
 use crate::aws_error::WithResource;
-use crate::commands::events::show::quarantine_id_of;
+use crate::commands::events::show::quarantined_item_of;
 use crate::short_id;
 use crate::target::Target;
 use report::{EventWithStatus, TimelineOutput, TimelineReport};
@@ -28,9 +28,7 @@ pub(crate) struct TimelineArgs {
 pub(crate) async fn show(target: &Target, args: TimelineArgs) -> anyhow::Result<TimelineReport> {
     let table = target.inbox_table()?;
     if let Some(key) = EventKey::from_event_id(&args.id) {
-        let timeline = load_timeline(target, args.id.clone(), &key.pk())
-            .await?
-            .map(|timeline| only_event(timeline, &args.id));
+        let timeline = load_timeline(target, args.id.clone(), &key.pk(), Some(&args.id)).await?;
         let timeline = timeline.filter(|timeline| !timeline.events.is_empty());
         let Some(timeline) = timeline else {
             bail!("{} is not recorded in {table}, or its record has expired", args.id);
@@ -45,7 +43,7 @@ pub(crate) async fn show(target: &Target, args: TimelineArgs) -> anyhow::Result<
     candidates.extend([("schedule", schedule_pk(&id)), ("submission", submission_pk(id.as_str()))]);
     let mut timelines = Vec::new();
     for (kind, pk) in candidates {
-        timelines.extend(load_timeline(target, format!("{kind} {}", args.id), &pk).await?);
+        timelines.extend(load_timeline(target, format!("{kind} {}", args.id), &pk, None).await?);
     }
     add_created(target, &mut timelines).await?;
     if timelines.is_empty() {
@@ -61,13 +59,15 @@ pub(crate) async fn show(target: &Target, args: TimelineArgs) -> anyhow::Result<
 pub(crate) async fn show_submission(target: &Target, args: TimelineArgs) -> anyhow::Result<TimelineReport> {
     let (stores, table) = (target.stores()?, target.inbox_table()?);
     let mut id = args.id;
-    let mut timelines: Vec<_> =
-        load_timeline(target, format!("submission {id}"), &submission_pk(&id)).await?.into_iter().collect();
+    let mut timelines: Vec<_> = load_timeline(target, format!("submission {id}"), &submission_pk(&id), None)
+        .await?
+        .into_iter()
+        .collect();
     if timelines.is_empty()
         && let Some(whole) = short_id::find(&stores, &table, ListKind::Submission, &id).await?
     {
         id = whole;
-        timelines.extend(load_timeline(target, format!("submission {id}"), &submission_pk(&id)).await?);
+        timelines.extend(load_timeline(target, format!("submission {id}"), &submission_pk(&id), None).await?);
     }
     if timelines.is_empty() {
         bail!("there is no submission {id} in {table}, or its record has expired");
@@ -109,15 +109,8 @@ async fn find_by_prefix(target: &Target, prefix: &str) -> anyhow::Result<Vec<Tim
                 None => continue,
             },
         };
-        let timeline = load_timeline(target, title, &pk).await?;
-        timelines.extend(timeline.map(|timeline| match kind {
-            ListKind::Event => only_event(timeline, &id),
-            ListKind::Batch
-            | ListKind::Schedule
-            | ListKind::Submission
-            | ListKind::Quarantine
-            | ListKind::Audit => timeline,
-        }));
+        let only = (kind == ListKind::Event).then_some(id.as_str());
+        timelines.extend(load_timeline(target, title, &pk, only).await?);
     }
     Ok(timelines)
 }
@@ -127,7 +120,7 @@ async fn add_created(target: &Target, timelines: &mut Vec<TimelineOutput>) -> an
     let submission = timelines.iter().find_map(|timeline| timeline.submission.as_ref());
     let Some((kind, created_id)) = submission.and_then(|it| it.created_item()) else { return Ok(()) };
     let pk = if kind == "batch" { batch_pk(&created_id) } else { schedule_pk(&created_id) };
-    let created = load_timeline(target, format!("{kind} {}", created_id.as_str()), &pk).await?;
+    let created = load_timeline(target, format!("{kind} {}", created_id.as_str()), &pk, None).await?;
     let status = created.as_ref().and_then(|timeline| timeline.status_text());
     let status = status.unwrap_or_else(|| "its item has expired".to_owned());
     for submission in timelines.iter_mut().filter_map(|timeline| timeline.submission.as_mut()) {
@@ -138,24 +131,29 @@ async fn add_created(target: &Target, timelines: &mut Vec<TimelineOutput>) -> an
     Ok(())
 }
 
-/// Loads all items of a partition key; `None` if there are none.
-async fn load_timeline(target: &Target, title: String, pk: &str) -> anyhow::Result<Option<TimelineOutput>> {
+/// Loads all items of a partition key; `None` if there are none. If `only` names an event, the batch's other events and
+/// their alerts are left out.
+async fn load_timeline(
+    target: &Target,
+    title: String,
+    pk: &str,
+    only: Option<&str>,
+) -> anyhow::Result<Option<TimelineOutput>> {
     let (stores, table, now) = (target.stores()?, target.inbox_table()?, target.now());
-    let item_collection = stores.operator.timeline(pk).await.with_resource(&table)?;
+    let mut item_collection = stores.operator.timeline(pk).await.with_resource(&table)?;
     if item_collection.is_empty() {
         return Ok(None);
     }
+    // Its completion may be among the events that are left out.
+    let results = item_collection.batch_results();
+    if let Some(event_id) = only {
+        item_collection.events.retain(|event| event.key.event_id() == event_id);
+        item_collection.alerts.retain(|alert| alert.event_id.as_deref() == Some(event_id));
+    }
     let mut events = Vec::new();
     for event in &item_collection.events {
-        let item = quarantine_id_of(&stores, event, now).await.with_resource(&table)?;
+        let item = quarantined_item_of(&stores, event, now).await.with_resource(&table)?;
         events.push(EventWithStatus::new(event, item.as_ref(), now));
     }
-    Ok(Some(TimelineOutput::new(title, item_collection, events, now)))
-}
-
-/// Reduces a batch's timeline to one of its events.
-fn only_event(mut timeline: TimelineOutput, event_id: &str) -> TimelineOutput {
-    timeline.events.retain(|event| event.details.id() == event_id);
-    timeline.alerts.retain(|alert| alert.event.as_deref() == Some(event_id));
-    timeline
+    Ok(Some(TimelineOutput::new(title, item_collection, results, events, now)))
 }

@@ -1,11 +1,9 @@
-//! `inboxctl console`: the process that serves it, its checks and test deliveries, and the words that it shares with
-//! `inboxctl timeline`.
+//! `inboxctl console`: the process that serves it, its checks and test deliveries.
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode};
-use tests::{alert_body, completion_body, extract_body};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
@@ -122,45 +120,6 @@ async fn a_read_only_console_sends_nothing() {
     let (status, _, _) = console.request(Method::POST, "/send", "delivery=fynapse%3Agood").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(harness.world.items().await.is_empty());
-}
-
-/// The two have texts of their own, which must not drift apart.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_console_tells_a_timeline_in_the_words_of_the_command() {
-    let harness = CliHarness::with_system_clock().await;
-    let world = &harness.world;
-    world.deliver_fynapse(extract_body("e-1")).await;
-    world.run_worker().await;
-    harness.run("events replay fynapse/event/e-1 --by ada --why 'rule was wrong' --yes").await;
-    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
-    world.run_worker().await;
-    world.deliver_rightfoot(alert_body("b-2", "u-2")).await;
-    harness.run("batches track b-2 --expected 3 --subject other --by ada --why drill --yes").await;
-    world.run_worker().await;
-    let console = RunningConsole::start(&harness, "").await;
-    for (id, path) in [
-        ("fynapse/event/e-1", "/event?id=fynapse/event/e-1"),
-        ("rightfoot/batch/b-1/completed", "/event?id=rightfoot/batch/b-1/completed"),
-        ("b-2", "/batch?id=b-2"),
-    ] {
-        let timeline = harness.run(&format!("timeline {id}")).await.stdout;
-        let page = console.text(path).await;
-        let without_id = |text: &str| text.replace(&format!("{id} "), "").replace(&format!("{id}: "), "");
-        let (steps, status) = timeline.split_once("\nStatus:\n").unwrap();
-        for step in steps.lines().skip(3).filter(|line| !line.is_empty()) {
-            let (_, step) = step.split_once(")").unwrap();
-            let step = without_id(step.trim());
-            assert!(page.contains(&step), "{step}\n\n{page}");
-        }
-        // Times go on: what stands before the first one is compared.
-        for line in status.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let line = without_id(line.trim_start_matches("batch "));
-            let line = line.rsplit_once(": ").map_or(line.as_str(), |(_, line)| line).to_owned();
-            let words = line.split(" 20").next().unwrap().replace('`', " ");
-            let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(page.contains(words.trim()), "{words}\n\n{page}");
-        }
-    }
 }
 
 /// The page holds the address with which anybody can act as its user.

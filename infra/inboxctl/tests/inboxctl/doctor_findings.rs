@@ -270,16 +270,23 @@ async fn a_requeued_event_shows_its_reason_and_next_attempt() {
             .unwrap()
             .to_owned()
     };
-    let requeued = "requeued by the worker, 5 times so far, last because of not_ready";
+    let requeued = "requeued by the worker, 5 times so far, last because of not_ready (Rightfoot has not finished the \
+                    batch, or does not know it)";
     let line = status_line().await;
-    assert!(line.ends_with(&format!(": waits for the worker ({requeued})")), "{line}");
+    assert!(line.contains(": waits for the worker, until its message expires 20"), "{line}");
+    assert!(line.ends_with(&format!(" days); {requeued}")), "{line}");
 
     record.remove("sent_at");
     record.insert("due".to_owned(), AttributeValue::S("outbox#00".to_owned()));
     record.insert("due_at".to_owned(), AttributeValue::N((sent_at + 60_000).to_string()));
     world.put_item(record.clone()).await;
     let line = status_line().await;
-    assert!(line.starts_with(&format!("  rightfoot/batch/b-1/completed: {requeued}: due again ")), "{line}");
+    assert!(
+        line.starts_with(&format!(
+            "  rightfoot/batch/b-1/completed: {requeued}: the relay sends it again, due "
+        )),
+        "{line}"
+    );
     assert!(harness.run("events list").await.stdout.contains("  waiting (not_ready)  "));
     assert!(harness.run("events show b-1").await.stdout.contains("requeued by the worker  5 (not_ready)\n"));
 

@@ -107,6 +107,41 @@ async fn an_event_a_schedule_and_a_submission_have_their_own_timelines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duplicates_and_results_are_in_the_words_of_the_console() {
+    let harness = harness_with_schedule_run().await;
+    let world = &harness.world;
+    harness.advance(Duration::from_secs(60));
+    world.deliver_rightfoot(completion_body("b-1", "u-1")).await;
+    world.deliver_rightfoot(completion_body("b-1", "u-9")).await;
+    let mut batch = world.item("rightfoot#batch#b-1", "tracked").await.unwrap();
+    let found = item(&[], &[("count", 1), ("since", START_MS + 600_000)]);
+    batch.insert("results_found".to_owned(), AttributeValue::M(found));
+    world.put_item(batch).await;
+    snapshot!(harness.run("timeline b-1").await.transcript());
+    let json = harness.run("--json timeline b-1").await.json();
+    let batch = &json["timelines"][0]["batch"];
+    let expected = serde_json::json!({
+        "expected": 2, "found": 1, "found_by": "poll", "found_since": "2020-01-02T03:14:05.000Z",
+        "published": null, "published_by": null, "published_at": null,
+    });
+    assert_eq!(batch["results"], expected);
+    let event = harness.run("--json events show rightfoot/batch/b-1/completed").await.json();
+    let counts =
+        ["duplicates", "differing_duplicates", "last_duplicate_at"].map(|name| event[name].to_string());
+    assert_eq!(counts, ["2", "1", "\"2020-01-02T03:05:35.000Z\""]);
+    snapshot!(harness.run("events show rightfoot/batch/b-1/completed").await.transcript());
+    // The timeline of another event has the results that the completion knows of, too.
+    let mut completion = world.event_record("rightfoot/batch/b-1/completed").await;
+    completion.extend(item(&[], &[("published_count", 2)]));
+    world.put_item(completion).await;
+    for id in ["b-1", "rightfoot/batch/b-1/alert/u-2"] {
+        let timeline = harness.run(&format!("timeline {id}")).await.stdout;
+        let results = "  results: 2 of 2 results, published 2020-01-02T03:04:35.000Z (";
+        assert!(timeline.contains(results), "{timeline}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_found_by_the_beginning_of_its_id_and_shown_once() {
     let harness = CliHarness::new().await;
     harness.world.deliver_rightfoot(alert_body("48aa-b-1", "u-2")).await;

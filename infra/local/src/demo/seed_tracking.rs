@@ -38,7 +38,7 @@ pub(super) async fn track_alert_schedule(stores: &Stores, now: UnixMillis) -> an
     // Finished at once, so that the poller never asks the simulated Rightfoot, which does not know it.
     let schedule =
         stores.tracking.tracked_schedule(&schedule_id).await?.context("the schedule is not tracked")?;
-    stores.polls.finish_tracking(&schedule.tracking, now).await?;
+    stores.polls.finish_tracking(&schedule.tracking, None, now).await?;
     Ok(())
 }
 
@@ -61,6 +61,6 @@ pub(super) async fn track_alert_run(
     };
     stores.submissions.track(Created::Batch(&run), now.plus(YEAR), now).await?;
     let batch = stores.polls.batch_progress(&batch_id).await?.context("the run is not tracked")?;
-    stores.polls.finish_tracking(&batch.tracking, now).await?;
+    stores.polls.finish_tracking(&batch.tracking, None, now).await?;
     Ok(())
 }

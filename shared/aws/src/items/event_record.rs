@@ -1,15 +1,17 @@
 //! Records of events: the inbox, and, as long as they are due, the outbox.
 
 use inbox_core::audit::AuditEntry;
+use inbox_core::batch_results::{CompletionResults, PublishedResults};
 use inbox_core::bus::EventMeta;
 use inbox_core::due_queue::{DueQueue, first_due_at};
-use inbox_core::duplicates::DeliveryIdentity;
+use inbox_core::duplicates::{DeliveryIdentity, DuplicateCount};
 use inbox_core::effect::batch_snapshot::PreviousSnapshot;
 use inbox_core::effect::{bulk_publisher_tag, publisher_tag};
 use inbox_core::event::{Event, EventKey};
 use inbox_core::lifecycle::Lifecycle;
 use inbox_core::list_kind::ListKind;
 use inbox_core::origin::Origin;
+use inbox_core::poll::batch::ResultsFound;
 use inbox_core::subject::Subject;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
@@ -50,6 +52,8 @@ pub struct EventRecord {
     pub attempts: u64,
     /// Number of times that SQS rejected the message itself.
     pub undeliverable_count: u64,
+    /// Its deliveries after the recorded one.
+    pub duplicates: DuplicateCount,
     /// Number of times that it was replayed on purpose.
     pub replay: u64,
     /// The bulk replay that it was last part of.
@@ -60,6 +64,10 @@ pub struct EventRecord {
     pub previous_snapshot: Option<PreviousSnapshot>,
     /// Reason for the last requeue by a worker.
     pub retry_reason: Option<String>,
+    /// Number of results of its batch when a worker last read that to its end, and requeued the event.
+    pub results_found: Option<ResultsFound>,
+    /// Number of results in its completion, or of its alerts on the bus, once it is done.
+    pub published_count: Option<u64>,
     /// Number of results of its batch when that was published untracked.
     pub published_untracked: Option<u64>,
     /// The number that its batch is published as; `None` for the first.
@@ -104,11 +112,14 @@ impl EventRecord {
             enqueue_after: replayed_at,
             attempts: 0,
             undeliverable_count: 0,
+            duplicates: DuplicateCount::default(),
             replay: 0,
             bulk_replay: None,
             restarted_at: replayed_at,
             previous_snapshot: None,
             retry_reason: None,
+            results_found: None,
+            published_count: None,
             published_untracked: None,
             revision: None,
             requeued_by_poller_at: None,
@@ -167,11 +178,18 @@ impl EventRecord {
             enqueue_after: read(item, Attribute::EnqueueAfter),
             attempts: read_count(item, Attribute::Attempts),
             undeliverable_count: read_count(item, Attribute::UndeliverableCount),
+            duplicates: DuplicateCount {
+                total: read_count(item, Attribute::Duplicates),
+                differing: read_count(item, Attribute::DifferingDuplicates),
+                last_at: read(item, Attribute::LastDuplicateAt),
+            },
             replay: read_count(item, Attribute::Replay),
             bulk_replay: read(item, Attribute::BulkReplay),
             restarted_at: read(item, Attribute::RestartedAt),
             previous_snapshot: snapshot.map(|(digest, at)| PreviousSnapshot { digest, at }),
             retry_reason: read(item, Attribute::RetryReason),
+            results_found: read(item, Attribute::ResultsFound),
+            published_count: read(item, Attribute::PublishedCount),
             published_untracked: read(item, Attribute::PublishedUntracked),
             revision: read(item, Attribute::Revision),
             requeued_by_poller_at: read(item, Attribute::RequeuedByPollerAt),
@@ -192,6 +210,34 @@ impl EventRecord {
             payload_hash: self.payload.hash.clone(),
             idempotency_key: self.idempotency_key.clone(),
             origin: self.origin,
+        }
+    }
+
+    /// The times and counts of its current cycle.
+    pub fn current_cycle(&self) -> PastCycle {
+        PastCycle {
+            sent_at: self.lifecycle.sent_at,
+            done_at: self.lifecycle.done_at,
+            quarantined_at: self.lifecycle.quarantined_at,
+            requeues: self.lifecycle.requeues,
+            retry_reason: self.retry_reason.clone(),
+            published_count: self.published_count,
+        }
+    }
+
+    /// The results of its batch that it knows of; none unless it is a completion.
+    pub fn completion_results(&self) -> CompletionResults {
+        if !matches!(self.key, EventKey::RightfootCompletion { .. }) {
+            return CompletionResults::default();
+        }
+        let published_in = |cycle: &PastCycle| {
+            let (count, at) = cycle.published_count.zip(cycle.done_at)?;
+            Some(PublishedResults { count, origin: self.origin, at })
+        };
+        let past = || self.past_cycles.iter().rev().find_map(published_in);
+        CompletionResults {
+            found: self.results_found,
+            published: published_in(&self.current_cycle()).or_else(past),
         }
     }
 

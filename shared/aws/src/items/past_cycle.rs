@@ -21,6 +21,8 @@ pub struct PastCycle {
     pub requeues: u64,
     /// Reason for the last requeue.
     pub retry_reason: Option<String>,
+    /// Number of results or alerts that its effect had published.
+    pub published_count: Option<u64>,
 }
 
 impl ToAttribute for PastCycle {
@@ -29,10 +31,10 @@ impl ToAttribute for PastCycle {
             [("sent_at", self.sent_at), ("done_at", self.done_at), ("quarantined_at", self.quarantined_at)];
         let times = times.into_iter().filter_map(|(name, at)| Some((name, at?.to_attribute())));
         let reason = self.retry_reason.iter().map(|reason| ("retry_reason", reason.to_attribute()));
+        let published = self.published_count.iter().map(|count| ("published_count", count.to_attribute()));
         let requeues = ("requeues", self.requeues.to_attribute());
-        AttributeValue::M(
-            times.chain(reason).chain([requeues]).map(|(name, value)| (name.to_owned(), value)).collect(),
-        )
+        let fields = times.chain(reason).chain(published).chain([requeues]);
+        AttributeValue::M(fields.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 }
 
@@ -45,6 +47,7 @@ impl FromAttribute for PastCycle {
             quarantined_at: field(fields, "quarantined_at"),
             requeues: field(fields, "requeues").unwrap_or(0),
             retry_reason: field(fields, "retry_reason"),
+            published_count: field(fields, "published_count"),
         })
     }
 }

@@ -1,6 +1,7 @@
-//! What the items of batches, schedules and submissions have in common: `rev`, due time, and the problem of the polls.
+//! What the items of batches, schedules and submissions have in common: `rev`, due time, and what the last polls have shown.
 
 use inbox_core::due_queue::DueQueue;
+use inbox_core::poll::batch::ResultsFound;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 
@@ -24,12 +25,21 @@ pub struct TrackingState {
     pub(crate) expedited_at: Option<UnixMillis>,
     /// The stored problem of its polls, if any.
     pub problem: Option<PollProblem>,
+    /// The stored number of results of a batch, as its last answered poll showed them.
+    pub results_found: Option<ResultsFound>,
 }
 
 impl TrackingState {
     /// The state of a new item.
     pub(super) const fn new(key: Key, due_at: UnixMillis) -> Self {
-        Self { key, rev: INITIAL_REV, due_at: Some(due_at), expedited_at: None, problem: None }
+        Self {
+            key,
+            rev: INITIAL_REV,
+            due_at: Some(due_at),
+            expedited_at: None,
+            problem: None,
+            results_found: None,
+        }
     }
 
     pub(super) fn from_item(item: &Item) -> Option<Self> {
@@ -39,6 +49,7 @@ impl TrackingState {
             due_at: read_due_at(item),
             expedited_at: read(item, Attribute::ExpeditedAt),
             problem: read(item, Attribute::PollProblem),
+            results_found: read(item, Attribute::ResultsFound),
         })
     }
 

@@ -75,6 +75,27 @@ impl EventStore {
         }
     }
 
+    /// Counts a duplicate in the record of its event. Does nothing if the record has expired meanwhile.
+    ///
+    /// It leaves `rev` and `write_id` unchanged, so no other write conflicts with it or takes it for its own. If the
+    /// response is lost, the SDK's next attempt counts the duplicate once more.
+    pub async fn count_duplicate(
+        &self,
+        key: &EventKey,
+        payload_differs: bool,
+        received_at: UnixMillis,
+    ) -> Result<(), AwsError> {
+        let mut update = Update::without_rev(Key::event(key))
+            // Without this condition, the update would create an item for an expired event.
+            .only_if(Attribute::DeliveryId.exists())
+            .increment(Attribute::Duplicates)
+            .set(Attribute::LastDuplicateAt, &received_at);
+        if payload_differs {
+            update = update.increment(Attribute::DifferingDuplicates);
+        }
+        self.table.update_if(update).await.map(drop)
+    }
+
     /// Marks a new event as sent by the webhook function. Conflicts if the relay has claimed the record.
     pub async fn mark_new_sent(&self, key: &EventKey, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
         self.table.mark_sent(key, INITIAL_REV, now).await

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  poller    defer: rev+1, polls+1, due_at=later if rev=seen and due ── ask ── record ── finish if rev=seen+1
-//!                                                                        └ problem begins, changes or ends: set or removed if rev=seen and due
+//!                                                                        └ problem or results changed: noted if rev=seen and due
 //! ```
 //!
 //! An item is deferred before Rightfoot is asked: an item that makes a run crash comes back later and not first, and of two
@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use inbox_core::expiry::{parts_expiry, record_expiry};
 use inbox_core::id::Id;
 use inbox_core::poll::PollTiming;
-use inbox_core::poll::batch::TrackedBatch;
+use inbox_core::poll::batch::{ResultsFound, TrackedBatch};
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::poll::schedule::{BatchOwner, SchedulePlan, TrackedSchedule};
 use inbox_core::time::{UnixMillis, UnixSecs};
@@ -28,10 +28,30 @@ use crate::items::{BatchItem, ScheduleItem, TrackingState};
 use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
+use crate::table::update::Update;
 use crate::table::value::read;
 use crate::table::{BATCH_GET_KEYS_MAX, Table, WriteOutcome};
 
 pub use batch_progress::{AlertedAuthorizers, BatchProgress};
+
+/// What the last poll of an item has shown, as its item keeps it for operators.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PollNote {
+    /// The problem of its polls; `None` ends it.
+    pub problem: Option<PollProblem>,
+    /// The number of results of a batch; `None` keeps the stored one.
+    pub results_found: Option<ResultsFound>,
+}
+
+impl PollNote {
+    fn apply_to(&self, update: Update) -> Update {
+        let update = update.set_some(Attribute::ResultsFound, self.results_found.as_ref());
+        match &self.problem {
+            Some(problem) => update.set(Attribute::PollProblem, problem),
+            None => update.remove(&[Attribute::PollProblem]),
+        }
+    }
+}
 
 /// Reads and writes what the poller polls.
 #[derive(Clone, Debug)]
@@ -95,21 +115,27 @@ impl PollStore {
         Ok(written)
     }
 
-    /// Moves the due time of an item.
+    /// Moves the due time of an item. If it was polled, `note` is what that has shown.
     pub async fn reschedule(
         &self,
         tracking: &TrackingState,
         until: UnixMillis,
+        note: Option<&PollNote>,
     ) -> Result<WriteOutcome, AwsError> {
         let update = tracking.update().increment(Attribute::Rev).set(Attribute::DueAt, &until);
+        let update = match note {
+            Some(note) => note.apply_to(update),
+            None => update,
+        };
         self.table.update_once(update).await
     }
 
-    /// Moves the due time of a batch, and records that the API has shown it complete.
+    /// Moves the due time of a batch, and records that the API has shown it complete, with these results.
     pub async fn mark_shown_complete(
         &self,
         tracking: &TrackingState,
         until: UnixMillis,
+        results: Option<ResultsFound>,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
         let update = tracking
@@ -117,63 +143,65 @@ impl PollStore {
             .increment(Attribute::Rev)
             .set(Attribute::DueAt, &until)
             .set(Attribute::ShownCompleteAt, &now)
+            .set_some(Attribute::ResultsFound, results.as_ref())
             .remove(&[Attribute::PollProblem]);
         self.table.update_once(update).await
     }
 
-    /// Ends the tracking of an item: everything is known about it.
+    /// Ends the tracking of an item: everything is known about it. If the end of a batch follows from a poll, that has
+    /// shown these results.
     pub async fn finish_tracking(
         &self,
         tracking: &TrackingState,
+        results: Option<ResultsFound>,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
-        self.end_tracking(tracking, Attribute::DoneAt, now).await
+        self.end_tracking(tracking, Attribute::DoneAt, results, now).await
     }
 
-    /// Ends the tracking of an item as overdue: nothing more can be known about it (P9).
+    /// Ends the tracking of a batch as overdue: nothing more can be known about it than these results (P9).
     pub async fn mark_overdue(
         &self,
         tracking: &TrackingState,
+        results: Option<ResultsFound>,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
-        self.end_tracking(tracking, Attribute::OverdueAt, now).await
+        self.end_tracking(tracking, Attribute::OverdueAt, results, now).await
     }
 
     async fn end_tracking(
         &self,
         tracking: &TrackingState,
         end: Attribute,
+        results: Option<ResultsFound>,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
         let update = tracking
             .update()
             .increment(Attribute::Rev)
             .set(end, &now)
+            .set_some(Attribute::ResultsFound, results.as_ref())
             .set(Attribute::ExpiresAt, &record_expiry(now, self.table.retention_days))
             .end_due()
             .remove(&[Attribute::PollProblem]);
         self.table.update_once(update).await
     }
 
-    /// Stores or removes the problem of an item's polls, if it has changed since the item was read.
+    /// Stores what a poll of an item has shown, if it has changed since the item was read.
     ///
     /// It leaves `rev` unchanged, so it makes no other write conflict; where the item is written anyway, it is part of that
     /// write.
-    pub async fn set_poll_problem(
+    pub async fn note_poll(
         &self,
         tracking: &TrackingState,
-        problem: Option<&PollProblem>,
+        note: &PollNote,
     ) -> Result<WriteOutcome, AwsError> {
         // Most polls change nothing, and this saves their write.
-        if tracking.problem.as_ref() == problem {
+        if tracking.problem == note.problem && tracking.results_found == note.results_found {
             return Ok(WriteOutcome::Applied);
         }
-        let update = match problem {
-            Some(problem) => tracking.update().set(Attribute::PollProblem, problem),
-            None => tracking.update().remove(&[Attribute::PollProblem]),
-        };
         // Not `update_once`: a new `write_id` would hide that another write, whose response was lost, was applied.
-        self.table.update_if(update).await
+        self.table.update_if(note.apply_to(tracking.update())).await
     }
 
     /// Advances a schedule to its next poll: stores its state, the problem of its polls and the new runs to

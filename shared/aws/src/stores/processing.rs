@@ -22,10 +22,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use inbox_core::due_queue::DueQueue;
-use inbox_core::effect::batch_snapshot::PreviousSnapshot;
+use inbox_core::effect::{Publication, RequeueDetails};
 use inbox_core::event::EventKey;
 use inbox_core::expiry::record_expiry;
 use inbox_core::limits::PROCESSING_CLAIM_SECS;
+use inbox_core::poll::batch::ResultsFound;
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::{UnixMillis, UnixSecs};
 
@@ -159,35 +160,34 @@ impl Processing {
     }
 
     /// Marks an event as done: its effect has happened. Conflicts unless the claim is still this worker's own.
-    pub async fn mark_done(&self, event: &ClaimedEvent, now: UnixMillis) -> Result<WriteOutcome, AwsError> {
-        let expires_at = record_expiry(now, self.table.retention_days);
-        self.table.update_once(event.end_cycle(Attribute::DoneAt, now, expires_at)).await
-    }
-
-    /// Marks the event of an untracked batch as done, which was published with `results` results. If the API
-    /// shows more later, the batch is published once more.
-    pub async fn mark_done_untracked(
+    ///
+    /// Of an untracked batch, the number of results is stored once more: if the API shows more after the batch is
+    /// tracked, it is published again.
+    pub async fn mark_done(
         &self,
         event: &ClaimedEvent,
-        results: u64,
+        publication: &Publication,
         now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
         let expires_at = record_expiry(now, self.table.retention_days);
-        let update = event.end_cycle(Attribute::DoneAt, now, expires_at);
-        self.table.update_once(update.set(Attribute::PublishedUntracked, &results)).await
+        let untracked = publication.count.filter(|_| publication.is_of_untracked_batch);
+        let update = event
+            .end_cycle(Attribute::DoneAt, now, expires_at)
+            .set_some(Attribute::PublishedCount, publication.count.as_ref())
+            .set_some(Attribute::PublishedUntracked, untracked.as_ref());
+        self.table.update_once(update).await
     }
 
     /// Requeues an event whose effect cannot happen yet: it is due again at `until`.
-    ///
-    /// `reason` is stored for operators; `snapshot` is the result of the latest read of its batch, if it was
-    /// read.
     pub async fn requeue(
         &self,
         event: &ClaimedEvent,
         until: UnixMillis,
-        reason: &'static str,
-        snapshot: Option<&PreviousSnapshot>,
+        details: &RequeueDetails,
+        now: UnixMillis,
     ) -> Result<WriteOutcome, AwsError> {
+        let snapshot = details.snapshot.as_ref();
+        let results_found = ResultsFound::updated(event.results_found, details.results_found, now);
         let update = event
             .end()
             .increment(Attribute::Rev)
@@ -196,7 +196,8 @@ impl Processing {
             .set(Attribute::Requeues, &event.requeues().saturating_add(1))
             // It begins anew, because the relay's pauses grow with it.
             .set(Attribute::Attempts, &0_u64)
-            .set(Attribute::RetryReason, reason)
+            .set(Attribute::RetryReason, details.reason)
+            .set_some(Attribute::ResultsFound, results_found.as_ref())
             .set_some(Attribute::SnapshotDigest, snapshot.map(|snapshot| &snapshot.digest))
             .set_some(Attribute::SnapshotAt, snapshot.map(|snapshot| &snapshot.at))
             // A due record must not expire.

@@ -30,6 +30,8 @@ impl EventRecord {
                 Attribute::SnapshotDigest,
                 Attribute::SnapshotAt,
                 Attribute::RetryReason,
+                Attribute::PublishedCount,
+                Attribute::ResultsFound,
             ])
     }
 
@@ -39,13 +41,7 @@ impl EventRecord {
     /// The attribute is written as a whole, so the write must name the `rev` that the record was read at.
     fn with_current_cycle(&self) -> Vec<PastCycle> {
         let mut cycles = self.past_cycles.clone();
-        cycles.push(PastCycle {
-            sent_at: self.lifecycle.sent_at,
-            done_at: self.lifecycle.done_at,
-            quarantined_at: self.lifecycle.quarantined_at,
-            requeues: self.lifecycle.requeues,
-            retry_reason: self.retry_reason.clone(),
-        });
+        cycles.push(self.current_cycle());
         let surplus = cycles.len().saturating_sub(PAST_CYCLES_MAX);
         // The first cycle stays. Without a surplus, the range `1..=0` is empty.
         cycles.drain(1..=surplus);

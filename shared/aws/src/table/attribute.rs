@@ -46,6 +46,8 @@ pub(crate) enum Attribute {
     ClaimUntil,
     ScheduleId,
     Polls,
+    /// Number of a batch's results that were found.
+    ResultsFound,
     /// Id of the event that an item refers to.
     EventId,
     Replay,
@@ -71,6 +73,14 @@ pub(crate) enum Attribute {
     /// The bulk replay that it was last part of.
     BulkReplay,
     PastCycles,
+    /// Number of duplicates.
+    Duplicates,
+    /// Number of duplicates whose payload differed.
+    DifferingDuplicates,
+    LastDuplicateAt,
+    /// Number of results or alerts that its effect has published.
+    PublishedCount,
+    /// Number of results of a batch that was published untracked.
     PublishedUntracked,
     /// The number that a batch is published as again.
     Revision,
@@ -78,6 +88,8 @@ pub(crate) enum Attribute {
 
     // Batches and schedules.
     Expected,
+    /// Number of authorizers that Rightfoot excluded.
+    ExcludedCount,
     DeadlineAt,
     TrackedAt,
     RunAt,

@@ -44,6 +44,11 @@ impl BatchSnapshot {
         }
     }
 
+    /// The number of results: rows of authorizers that Rightfoot accepted.
+    pub const fn results(&self) -> u64 {
+        self.found.saturating_sub(self.failed_authorizer_rows)
+    }
+
     /// The digest of the rows, independent of their order, in hexadecimal.
     pub fn digest(&self) -> String {
         hex::encode(self.digest)
@@ -63,7 +68,7 @@ impl BatchSnapshot {
         is_full_list
             && match tracked {
                 // The row of an authorizer that Rightfoot did not accept does not count.
-                Some(batch) => self.found - self.failed_authorizer_rows >= batch.expected_results(),
+                Some(batch) => self.results() >= batch.expected_results(),
                 // An empty list proves nothing: the answer before completion is not documented.
                 None => self.found > 0 && previous.is_some_and(|previous| self.matches(previous, started_at)),
             }

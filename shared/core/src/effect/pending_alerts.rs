@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::alert::{ReportedAlert, ThresholdCrossing};
-use super::{EffectOutcome, RequeueDetails};
+use super::{EffectOutcome, Publication, RequeueDetails};
 use crate::id::Id;
 use crate::quarantine::QuarantineReason;
 use crate::rightfoot_api::Balance;
@@ -71,11 +71,15 @@ impl PendingAlerts {
     }
 
     /// The outcome of the event once no more balances can come: unconfirmed if any alert is pending or unreadable.
-    pub fn final_outcome(&self) -> EffectOutcome {
+    /// `on_bus` is the number of its alerts that are on the bus.
+    pub fn final_outcome(&self, on_bus: usize) -> EffectOutcome {
         if self.has_pending() || self.unreadable > 0 {
             EffectOutcome::Quarantine(QuarantineReason::Unconfirmed)
         } else {
-            EffectOutcome::Done
+            EffectOutcome::Done(Publication {
+                count: Some(u64::try_from(on_bus).unwrap_or(u64::MAX)),
+                ..Publication::default()
+            })
         }
     }
 }
@@ -103,6 +107,10 @@ mod tests {
     use super::*;
 
     const UNCONFIRMED: EffectOutcome = EffectOutcome::Quarantine(QuarantineReason::Unconfirmed);
+
+    fn done(count: u64) -> EffectOutcome {
+        EffectOutcome::Done(Publication { count: Some(count), is_of_untracked_batch: false })
+    }
 
     fn reported(authorizer: &str, balance: Option<&str>, threshold: &str) -> ReportedAlert {
         ReportedAlert {
@@ -132,13 +140,13 @@ mod tests {
         let mut pending = PendingAlerts::new(twice, 0);
         let mut take = |authorizer, amount| {
             let crossing = pending.take_confirmed(&row(authorizer, amount), None);
-            (crossing.map(|crossing| crossing.threshold.to_string()), pending.final_outcome())
+            (crossing.map(|crossing| crossing.threshold.to_string()), pending.final_outcome(2))
         };
         assert_eq!(take("a", "99"), (None, UNCONFIRMED), "below both thresholds");
         assert_eq!(take("c", "1000"), (None, UNCONFIRMED), "not reported");
         assert_eq!(take("a", "150"), (Some("100".to_owned()), UNCONFIRMED), "one of its two alerts");
         assert_eq!(take("a", "1000"), (None, UNCONFIRMED), "confirmed before");
-        assert_eq!(take("b", "100"), (Some("100".to_owned()), EffectOutcome::Done));
+        assert_eq!(take("b", "100"), (Some("100".to_owned()), done(2)));
         assert!(!pending.has_pending());
     }
 
@@ -147,8 +155,8 @@ mod tests {
         let mut pending = PendingAlerts::new(vec![reported("a", None, "100")], 1);
         assert!(pending.take_confirmed(&row("a", "100"), None).is_some());
         assert!(!pending.has_pending(), "no balance can confirm it");
-        assert_eq!(pending.final_outcome(), UNCONFIRMED);
-        assert_eq!(PendingAlerts::new(Vec::new(), 0).final_outcome(), EffectOutcome::Done, "an empty list");
+        assert_eq!(pending.final_outcome(1), UNCONFIRMED);
+        assert_eq!(PendingAlerts::new(Vec::new(), 0).final_outcome(0), done(0), "an empty list");
     }
 
     #[test]
@@ -158,7 +166,7 @@ mod tests {
         let taken: Vec<_> =
             pending.take_unverified().into_iter().map(|it| (it.authorizer, it.balance.to_string())).collect();
         assert_eq!(taken, [(Id::new("a").unwrap(), "150.00".to_owned())]);
-        assert_eq!(pending.final_outcome(), UNCONFIRMED, "one is left");
+        assert_eq!(pending.final_outcome(1), UNCONFIRMED, "one is left");
     }
 
     #[test]

@@ -107,6 +107,34 @@ pub struct BalanceRows {
     pub unreadable_rows: u64,
 }
 
+impl BalanceRows {
+    /// The number of results: rows of authorizers that Rightfoot accepted.
+    pub fn results(&self, tracked: &TrackedBatch) -> u64 {
+        let results = self.balances.keys().filter(|id| !tracked.failed_authorizers.contains(*id)).count();
+        u64::try_from(results).unwrap_or(u64::MAX)
+    }
+}
+
+/// The number of results of a batch that its last answered read showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResultsFound {
+    /// The number of results.
+    pub count: u64,
+    /// The time of the first read that showed this number.
+    pub since: UnixMillis,
+}
+
+impl ResultsFound {
+    /// The number after a read that showed `count` results, or that was not answered.
+    pub fn updated(previous: Option<Self>, count: Option<u64>, now: UnixMillis) -> Option<Self> {
+        match (previous, count) {
+            (previous, None) => previous,
+            (Some(previous), Some(count)) if previous.count == count => Some(previous),
+            (_, Some(count)) => Some(Self { count, since: now }),
+        }
+    }
+}
+
 /// The known alerts of a schedule's run. Empty for a batch that was submitted on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertState {
@@ -201,10 +229,7 @@ pub fn plan_after_poll(
 /// and there is a row for every authorizer that Rightfoot accepted. The last page alone proves nothing: the
 /// list before completion is not documented.
 pub fn is_complete(tracked: &TrackedBatch, rows: &BalanceRows) -> bool {
-    let results = rows.balances.keys().filter(|id| !tracked.failed_authorizers.contains(*id)).count();
-    rows.reached_last_page
-        && rows.unreadable_rows == 0
-        && u64::try_from(results).is_ok_and(|results| results >= tracked.expected_results())
+    rows.reached_last_page && rows.unreadable_rows == 0 && rows.results(tracked) >= tracked.expected_results()
 }
 
 /// Returns `true` if a batch of `expected` authorizers can explain so many alert events: alerts may be split

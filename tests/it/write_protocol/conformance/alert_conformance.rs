@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use inbox_aws::stores::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Stores, WriteOutcome};
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::effect::alert::{ThresholdCrossing, ThresholdSource};
-use inbox_core::effect::publisher_tag;
+use inbox_core::effect::{Publication, RequeueDetails, publisher_tag};
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use tests::{World, alert_body, alert_event_id, number, text};
@@ -88,7 +88,16 @@ impl Comparison for AlertComparison {
             AlertOperation::Mark => Box::pin(self.mark()).await,
             AlertOperation::Requeue => {
                 if let Some((_, work)) = self.walk.pick(&self.work_claims) {
-                    self.stores.processing.requeue(&work, self.world.now(), "not_ready", None).await.unwrap();
+                    self.stores
+                        .processing
+                        .requeue(
+                            &work,
+                            self.world.now(),
+                            &RequeueDetails::with_reason("not_ready"),
+                            self.world.now(),
+                        )
+                        .await
+                        .unwrap();
                 }
             }
             AlertOperation::Replay => Box::pin(self.replay()).await,
@@ -174,7 +183,12 @@ impl AlertComparison {
     async fn replay(&mut self) {
         let Some((by, work)) = self.walk.pick(&self.work_claims) else { return };
         if by.replay == MAX_REPLAYS
-            || self.stores.processing.mark_done(&work, self.world.now()).await.unwrap()
+            || self
+                .stores
+                .processing
+                .mark_done(&work, &Publication::default(), self.world.now())
+                .await
+                .unwrap()
                 == WriteOutcome::Conflict
         {
             return;

@@ -2,7 +2,7 @@
 //! batch and requeue its record, in random order and based on stale reads.
 
 use inbox_aws::items::{EventRecord, TrackingState};
-use inbox_aws::stores::{EventClaim, Stores, WriteOutcome};
+use inbox_aws::stores::{EventClaim, PollNote, Stores, WriteOutcome};
 use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::poll::problem::PollProblem;
@@ -176,10 +176,12 @@ impl BatchComparison {
         self.walk.maybe_lose_response(&self.world, is_update);
         let (now, until) = (self.world.now(), self.world.now().plus(ALL_CLAIMS_EXPIRED / 2));
         let written = match then {
-            BatchUpdate::PollAt => self.stores.polls.reschedule(&tracking, until).await,
-            BatchUpdate::CheckAlertsAt => self.stores.polls.mark_shown_complete(&tracking, until, now).await,
-            BatchUpdate::Done => self.stores.polls.finish_tracking(&tracking, now).await,
-            BatchUpdate::Overdue => self.stores.polls.mark_overdue(&tracking, now).await,
+            BatchUpdate::PollAt => self.stores.polls.reschedule(&tracking, until, None).await,
+            BatchUpdate::CheckAlertsAt => {
+                self.stores.polls.mark_shown_complete(&tracking, until, None, now).await
+            }
+            BatchUpdate::Done => self.stores.polls.finish_tracking(&tracking, None, now).await,
+            BatchUpdate::Overdue => self.stores.polls.mark_overdue(&tracking, None, now).await,
             BatchUpdate::PollAsPlanned => panic!("nothing is written"),
         };
         let model = self.tracked.update(rev, then);
@@ -190,7 +192,7 @@ impl BatchComparison {
     async fn note_problem(&mut self) {
         let Some((_, tracking)) = self.walk.pick(&self.batches_read) else { return };
         let problem = PollProblem::updated(None, Some("unavailable"), self.calls, self.world.now());
-        self.stores.polls.set_poll_problem(&tracking, problem.as_ref()).await.unwrap();
+        self.stores.polls.note_poll(&tracking, &PollNote { problem, results_found: None }).await.unwrap();
     }
 
     async fn quarantine(&mut self) {

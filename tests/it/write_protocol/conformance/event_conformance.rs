@@ -8,6 +8,7 @@ use inbox_aws::stores::{
     WriteOutcome,
 };
 use inbox_core::audit::{AuditEntry, Operator, OperatorAction};
+use inbox_core::effect::{Publication, RequeueDetails};
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::quarantine::QuarantineReason;
 use local::connector::{AwsCall, Fault};
@@ -106,6 +107,8 @@ struct RecordComparison {
     record: ModelRecord,
     /// Times that the event was quarantined.
     quarantine_count: i64,
+    /// Duplicates that came.
+    duplicate_count: i64,
     /// Earlier reads and claims, with the model's `rev` or claim.
     records_read: Vec<(u8, DueRecord)>,
     relay_claims: Vec<(u8, ClaimedRecord)>,
@@ -145,6 +148,7 @@ impl Comparison for RecordComparison {
             key,
             record,
             quarantine_count: 0,
+            duplicate_count: 0,
             records_read: read,
             relay_claims: claimed,
             work_claims: works,
@@ -197,6 +201,8 @@ impl Comparison for RecordComparison {
         let code =
             item.map_or_else(RecordView::default, |item| RecordView::of_item(item, self.world.now().0));
         assert_eq!(code, RecordView::of_model(&self.record), "after {operation:?}: the code, and the model");
+        let duplicates = item.and_then(|item| number(item, "duplicates")).unwrap_or(0);
+        assert_eq!(duplicates, self.duplicate_count, "after {operation:?}");
         let hash = payload_hash(extract_body("e-1").as_bytes());
         let quarantined = items.iter().find(|item| text(item, "pk") == format!("quarantine#fynapse#{hash}"));
         assert_eq!(
@@ -245,6 +251,10 @@ impl RecordComparison {
         let answer = self.model_result(RecordWrite::Put { delivery: self.calls + 1 }, attempts);
         let expected = if answer == WriteResult::Applied { 500 } else { 200 };
         assert_eq!(response.status, expected, "{answer:?}");
+        if answer == WriteResult::Duplicate {
+            self.duplicate_count += 1;
+            assert_eq!(self.model_result(RecordWrite::CountDuplicate, 1), WriteResult::Applied);
+        }
     }
 
     async fn read(&mut self) {
@@ -318,12 +328,18 @@ impl RecordComparison {
         let now = self.world.now();
         let attempts = self.walk.maybe_lose_response(&self.world, is_update);
         let (write, written) = if let RecordOperation::Done = operation {
-            (RecordWrite::Done { claim }, self.stores.processing.mark_done(&work, now).await)
+            (
+                RecordWrite::Done { claim },
+                self.stores.processing.mark_done(&work, &Publication::default(), now).await,
+            )
         } else if let RecordOperation::Requeue = operation {
             let later = now.plus(Duration::from_secs(60));
             (
                 RecordWrite::Requeue { claim },
-                self.stores.processing.requeue(&work, later, "not_ready", None).await,
+                self.stores
+                    .processing
+                    .requeue(&work, later, &RequeueDetails::with_reason("not_ready"), now)
+                    .await,
             )
         } else {
             self.quarantine_count += 1;
@@ -371,7 +387,7 @@ impl RecordComparison {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_models_steps_come_to_the_same_on_the_real_adapters() {
-    const EXPECTED: [&str; 21] = [
+    const EXPECTED: [&str; 22] = [
         "Mark: Applied",
         "Mark: ConditionFailed",
         "Relay: Applied",
@@ -393,6 +409,7 @@ async fn the_models_steps_come_to_the_same_on_the_real_adapters() {
         "ReopenQuarantined: Applied",
         "ReopenSent: Applied",
         "Put: Duplicate",
+        "CountDuplicate: Applied",
     ];
     assert_conformance::<RecordComparison>(WALKS, STEPS, &EXPECTED).await;
 }

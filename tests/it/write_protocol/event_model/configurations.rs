@@ -169,6 +169,14 @@ fn a_failed_condition_is_checked_against_the_last_writer() {
     );
 }
 
+/// Otherwise the mark of whoever recorded the event fails, and the relay sends it again.
+#[test]
+fn the_count_of_a_duplicate_leaves_rev_as_it_is() {
+    let it = mutant(RecordMutant::CountChangesRev);
+    assert_mutant_found(&EventModel { handlers: 2, ..it }, "P3");
+    assert_holds(&EventModel { handlers: 2, ..ONE });
+}
+
 /// An operator must requeue the event within the second between two attempts at the call with which the worker
 /// quarantines it, and an attempt at that worker's claim must arrive in that second, too.
 #[test]

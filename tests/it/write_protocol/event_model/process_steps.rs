@@ -113,9 +113,13 @@ impl EventModel {
                 let put = AwsRequest::Write(RecordWrite::Put { delivery });
                 self.call(state, who, put, to, |state, answer| match answer {
                     Some(WriteResult::Applied) => go(state, HandlerStep::Send),
-                    Some(_) => go(state, HandlerStep::Accepted),
+                    Some(_) => go(state, HandlerStep::CountDuplicate),
                     None => go(state, HandlerStep::Dead),
                 });
+            }
+            HandlerStep::CountDuplicate => {
+                let count = AwsRequest::Write(RecordWrite::CountDuplicate);
+                self.call(state, who, count, to, |state, _| go(state, HandlerStep::Accepted));
             }
             HandlerStep::Send => self.call(state, who, AwsRequest::Send, to, |state, answer| {
                 go(state, if answer.is_some() { HandlerStep::Mark } else { HandlerStep::Accepted });
@@ -131,7 +135,7 @@ impl EventModel {
             }
             HandlerStep::Accepted | HandlerStep::Dead => {}
         }
-        if state.handlers[which].is_active() && state.budget.faults > 0 {
+        if state.handlers[which].is_running() && state.budget.faults > 0 {
             let mut after = *state;
             after.budget.faults -= 1;
             if state.handlers[which].state == HandlerStep::Mark {
@@ -448,6 +452,7 @@ fn return_message(state: &mut EventModelState, which: usize) {
 fn request_name(request: AwsRequest) -> &'static str {
     match request {
         AwsRequest::Write(RecordWrite::Put { .. }) => "records the event",
+        AwsRequest::Write(RecordWrite::CountDuplicate) => "counts the duplicate",
         AwsRequest::Write(RecordWrite::Mark { .. }) => "marks the record",
         AwsRequest::Write(RecordWrite::Relay { .. }) => "claims the record",
         AwsRequest::Write(RecordWrite::QuarantineByRelay { .. } | RecordWrite::QuarantineByWorker { .. }) => {

@@ -21,6 +21,8 @@ pub(crate) enum RecordMutant {
     FailedWithoutWriterCheck,
     /// A claim that arrives after it was ended becomes valid again.
     ClaimAfterEnd,
+    /// The count of a duplicate changes `rev`.
+    CountChangesRev,
 }
 
 /// State of a record in the index `due`.
@@ -82,6 +84,8 @@ pub(crate) enum ReopenFrom {
 pub(crate) enum RecordWrite {
     /// Records the event.
     Put { delivery: u8 },
+    /// Counts a duplicate.
+    CountDuplicate,
     /// Marks it as sent.
     Mark { rev: u8 },
     /// The relay claims it.
@@ -145,7 +149,10 @@ impl ModelRecord {
         let before = *self;
         let answer = self.apply_if(write, mutant);
         let is_update = match write {
-            RecordWrite::Put { .. } | RecordWrite::Claim { .. } | RecordWrite::Reopen { .. } => false,
+            RecordWrite::Put { .. }
+            | RecordWrite::CountDuplicate
+            | RecordWrite::Claim { .. }
+            | RecordWrite::Reopen { .. } => false,
             RecordWrite::Mark { .. }
             | RecordWrite::Relay { .. }
             | RecordWrite::QuarantineByRelay { .. }
@@ -166,6 +173,12 @@ impl ModelRecord {
         let is = |it: RecordMutant| mutant == Some(it);
         match write {
             RecordWrite::Put { delivery } => self.put(delivery),
+            // The number of duplicates decides nothing, so the model does not hold it.
+            RecordWrite::CountDuplicate if self.exists() => {
+                self.rev += u8::from(is(RecordMutant::CountChangesRev));
+                WriteResult::Applied
+            }
+            RecordWrite::CountDuplicate => WriteResult::ConditionFailed,
             RecordWrite::Mark { rev } => {
                 let rev = if is(RecordMutant::MarkWithoutRev) { self.rev } else { rev };
                 self.update(rev, true, mutant, |it| {

@@ -1,11 +1,12 @@
 //! Check of the polls: Rightfoot answers for every tracked batch and schedule, and schedules run.
 
 use inbox_aws::stores::TrackedWithProblem;
+use inbox_console::poll_problem_text::{batch_problem_text, problem_text};
 use inbox_core::time::UnixMillis;
 
 use super::check_result::CheckResult;
 use crate::output::pluralize;
-use crate::output::poll_problem_text::{advice, batch_problem_text, problem_text};
+use crate::output::poll_problem::advice;
 use crate::target::Target;
 
 pub(super) const CHECK: &str = "polls";

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use inbox_aws::AwsError;
-use inbox_aws::items::{EventRecord, PastCycle};
+use inbox_aws::items::{EventRecord, PastCycle, QuarantinedItem};
 use inbox_aws::stores::Stores;
+use inbox_console::event_text::{done_effect_text, duplicates_text, results_found_text};
 use inbox_core::lifecycle::EventState;
-use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -33,6 +33,7 @@ struct PastCycleOutput {
     quarantined_at: Option<Timestamp>,
     requeues: u64,
     retry_reason: Option<String>,
+    published_count: Option<u64>,
 }
 
 impl From<&PastCycle> for PastCycleOutput {
@@ -43,6 +44,7 @@ impl From<&PastCycle> for PastCycleOutput {
             quarantined_at: timestamp(it.quarantined_at),
             requeues: it.requeues,
             retry_reason: it.retry_reason.clone(),
+            published_count: it.published_count,
         }
     }
 }
@@ -71,6 +73,15 @@ pub(crate) struct EventDetails {
     retry_reason: Option<String>,
     attempts: u64,
     undeliverable_count: u64,
+    /// Deliveries after the recorded one, as far as they were counted.
+    duplicates: u64,
+    /// Those whose payload differed from the recorded one.
+    differing_duplicates: u64,
+    last_duplicate_at: Option<Timestamp>,
+    /// Number of results of its batch when a worker last read that, and requeued the event.
+    results_found: Option<u64>,
+    /// Number of results in its completion, or of its alerts on the bus.
+    published_count: Option<u64>,
     replay: u64,
     /// Cycles before the current one, earliest first.
     past_cycles: Vec<PastCycleOutput>,
@@ -80,11 +91,20 @@ pub(crate) struct EventDetails {
     audit_entries: Vec<AuditLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<RevealedBytes>,
+    #[serde(skip)]
+    in_words: EventWords,
+}
+
+/// Facts of an event in words.
+struct EventWords {
+    effect: Option<String>,
+    duplicates: Option<String>,
+    results_found: Option<String>,
 }
 
 impl EventDetails {
     /// Details of `event`, and of the quarantine item that holds it, if any.
-    pub(crate) fn new(event: &EventRecord, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
+    pub(crate) fn new(event: &EventRecord, item: Option<&QuarantinedItem>, now: UnixMillis) -> Self {
         let (lifecycle, state) = (&event.lifecycle, event.lifecycle.state(now));
         // The expiry is in seconds, as DynamoDB's TTL needs it; all other times are in milliseconds.
         let expires_at = event.expires_at.map(|at| UnixMillis(at.0.saturating_mul(1_000)));
@@ -102,11 +122,16 @@ impl EventDetails {
             due_at: timestamp(lifecycle.due_at),
             done_at: timestamp(lifecycle.done_at),
             quarantined_at: timestamp(lifecycle.quarantined_at),
-            quarantine_item: item.map(ToString::to_string),
+            quarantine_item: item.map(|item| item.id.to_string()),
             requeues: lifecycle.requeues,
             retry_reason: event.retry_reason.clone(),
             attempts: event.attempts,
             undeliverable_count: event.undeliverable_count,
+            duplicates: event.duplicates.total,
+            differing_duplicates: event.duplicates.differing,
+            last_duplicate_at: timestamp(event.duplicates.last_at),
+            results_found: event.results_found.map(|found| found.count),
+            published_count: event.published_count,
             replay: event.replay,
             past_cycles: event.past_cycles.iter().map(PastCycleOutput::from).collect(),
             expires_at: timestamp(expires_at),
@@ -114,6 +139,11 @@ impl EventDetails {
             payload_sha256: event.payload.hash.clone(),
             audit_entries: AuditLine::from_entries(&event.audit_entries),
             payload: None,
+            in_words: EventWords {
+                effect: done_effect_text(event),
+                duplicates: duplicates_text(event.duplicates, now),
+                results_found: results_found_text(event, now),
+            },
         }
     }
 }
@@ -121,30 +151,6 @@ impl EventDetails {
 impl EventDetails {
     pub(crate) fn id(&self) -> &str {
         &self.event
-    }
-
-    pub(crate) fn origin(&self) -> &str {
-        self.origin
-    }
-
-    pub(crate) fn received_at(&self) -> Timestamp {
-        self.received_at
-    }
-
-    /// Steps after its recording, unsorted: sendings, ends and operator actions of all cycles.
-    pub(crate) fn timeline_steps(&self) -> Vec<(Timestamp, String)> {
-        let cycle_steps = |sent_at, done_at, quarantined_at| {
-            let times = [
-                (sent_at, "is put on the queue"),
-                (done_at, "is done: its effect is on the bus"),
-                (quarantined_at, "is quarantined"),
-            ];
-            times.into_iter().filter_map(|(at, step)| Some((at?, step.to_owned())))
-        };
-        let past = self.past_cycles.iter();
-        let past = past.flat_map(|it| cycle_steps(it.sent_at, it.done_at, it.quarantined_at));
-        let present = cycle_steps(self.sent_at, self.done_at, self.quarantined_at);
-        past.chain(present).chain(self.audit_entries.iter().map(AuditLine::timeline_step)).collect()
     }
 }
 
@@ -154,7 +160,7 @@ pub(crate) async fn show(target: &Target, args: ShowEventArgs) -> anyhow::Result
     let Some(event) = stores.operator.event(&key).await.with_resource(&table)? else {
         anyhow::bail!("{key} is not recorded in {table}, or its record has expired");
     };
-    let item = quarantine_id_of(&stores, &event, target.now()).await.with_resource(&table)?;
+    let item = quarantined_item_of(&stores, &event, target.now()).await.with_resource(&table)?;
     let mut details = EventDetails::new(&event, item.as_ref(), target.now());
     if args.reveal {
         details.payload =
@@ -164,13 +170,13 @@ pub(crate) async fn show(target: &Target, args: ShowEventArgs) -> anyhow::Result
 }
 
 /// Quarantine item that holds an event; `None` unless the event is quarantined.
-pub(crate) async fn quarantine_id_of(
+pub(crate) async fn quarantined_item_of(
     stores: &Stores,
     event: &EventRecord,
     now: UnixMillis,
-) -> Result<Option<QuarantineId>, AwsError> {
+) -> Result<Option<QuarantinedItem>, AwsError> {
     match event.lifecycle.state(now) {
-        EventState::Quarantined => stores.operator.quarantine_id_of(event).await,
+        EventState::Quarantined => stores.operator.quarantined_item_of(event).await,
         EventState::Recorded
         | EventState::Sent
         | EventState::Claimed
@@ -196,14 +202,17 @@ impl Render for EventDetails {
             ("claimed until", time(self.claim_until)),
             ("due", time(self.due_at)),
             ("done", time(self.done_at)),
+            ("effect", self.in_words.effect.clone()),
             ("quarantined", time(self.quarantined_at)),
             ("quarantine item", self.quarantine_item.clone()),
             (
                 "requeued by the worker",
                 count(self.requeues).map(|count| count + &reason_suffix(self.retry_reason.as_ref())),
             ),
+            ("results found", self.in_words.results_found.clone()),
             ("tries of the relay", count(self.attempts)),
             ("undeliverable (SQS)", count(self.undeliverable_count)),
+            ("duplicates", self.in_words.duplicates.clone()),
             ("replays", count(self.replay)),
             ("record expires", time(self.expires_at)),
             (

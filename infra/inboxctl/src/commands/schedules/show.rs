@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::find_schedule;
 use crate::audit::AuditLine;
 use crate::aws_error::WithResource;
-use crate::commands::batches::BatchOutput;
+use crate::commands::batches::{BatchOutput, with_results};
 use crate::commands::timeline::report::ScheduleOutput;
 use crate::output::{Render, format_duration, line, render_fields, render_table};
 use crate::short_id::shorten;
@@ -49,13 +49,13 @@ pub(super) async fn show(target: &Target, args: ShowScheduleArgs) -> anyhow::Res
     let filter =
         BatchFilter { schedule_id: Some(schedule.schedule.schedule_id.clone()), ..BatchFilter::default() };
     let runs = stores.operator.list_batches(&filter, &PageStart::Newest, RUNS_SHOWN).await;
-    let runs = runs.with_resource(&table)?.items;
+    let runs = with_results(&stores, &runs.with_resource(&table)?.items, now).await;
     Ok(ScheduleDetails {
         interval_secs: schedule.schedule.interval.as_secs(),
         own_thresholds: thresholds.authorizers.len(),
         default_threshold: thresholds.default.map(|amount| amount.to_string()),
         audit_entries: AuditLine::from_entries(&schedule.audit_entries),
-        runs: runs.iter().map(|run| BatchOutput::new(run, now)).collect(),
+        runs: runs.with_resource(&table)?,
         schedule: ScheduleOutput::new(&schedule, now),
     })
 }
@@ -79,9 +79,9 @@ impl Render for ScheduleDetails {
         text.extend(self.audit_entries.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
         let ids: Vec<_> = self.runs.iter().map(|run| run.batch_id.clone()).collect();
         let rows = self.runs.iter().zip(shorten(&ids)).map(|(run, short_id)| {
-            [short_id, run.state.to_owned(), run.expected.to_string(), run.status.clone()]
+            [short_id, run.state.to_owned(), run.results_text.clone(), run.status.clone()]
         });
-        let headers = ["RUN", "STATE", "EXPECTED", "STATUS"];
+        let headers = ["RUN", "STATE", "RESULTS", "STATUS"];
         text + "\n" + &render_table(headers, rows.collect(), "no run was found yet")
     }
 }

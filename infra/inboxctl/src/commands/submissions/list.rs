@@ -53,7 +53,7 @@ pub(super) async fn list(target: &Target, args: ListSubmissionsArgs) -> anyhow::
         target.stores()?.operator.list_submissions(&filter, &args.page.start(), args.page.limit()).await;
     let page = listed.with_resource(&target.inbox_table()?)?;
     let info = PageInfo::new(&page, &args.page);
-    let submissions: Vec<_> = page.items.into_iter().map(SubmissionOutput::from).collect();
+    let submissions: Vec<_> = page.items.into_iter().map(|it| SubmissionOutput::new(it, now)).collect();
     let ids: Vec<_> = submissions.iter().map(|it| it.submission_id.clone()).collect();
     let printed_cells = |(it, id): (&SubmissionOutput, String)| PrintedCells {
         id,

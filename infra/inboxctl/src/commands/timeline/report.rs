@@ -1,18 +1,20 @@
 //! What is known of a batch, event, schedule or submission, as it is printed.
 
-use inbox_aws::items::{AlertEffectItem, EventRecord, ScheduleItem, SubmissionItem};
+use inbox_aws::items::{AlertEffectItem, EventRecord, QuarantinedItem, ScheduleItem, SubmissionItem};
 use inbox_aws::stores::Timeline;
+use inbox_console::event_text::{self, Step, claimed_alert_text};
+use inbox_console::tracked_text::{results_text, schedule_status, submission_status, timeline_steps};
+use inbox_core::batch_results::BatchResults;
 use inbox_core::id::Id;
-use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
-use inbox_core::timeline_status::{EventStatus, SubmissionState, SubmissionStatus};
+use inbox_core::timeline_status::{SubmissionState, SubmissionStatus};
 use serde::Serialize;
 
 use crate::audit::AuditLine;
 use crate::commands::batches::BatchOutput;
 use crate::commands::events::show::EventDetails;
-use crate::output::poll_problem_text::{PollProblemOutput, problem_text};
-use crate::output::{Timestamp, pluralize, time_text, timestamp};
+use crate::output::poll_problem::PollProblemOutput;
+use crate::output::{Timestamp, timestamp};
 
 /// Timelines of all that has the given id.
 #[derive(Serialize)]
@@ -31,6 +33,15 @@ pub(crate) struct TimelineOutput {
     pub(crate) alerts: Vec<AlertOutput>,
     /// Number of items under its key that this version cannot read.
     pub(crate) unreadable: usize,
+    /// Its steps, the earliest first.
+    #[serde(skip)]
+    pub(crate) steps: Vec<Step>,
+    /// The results of the batch in words.
+    #[serde(skip)]
+    pub(crate) results: Option<String>,
+    /// Alerts that are claimed and not on the bus.
+    #[serde(skip)]
+    pub(crate) claimed_alerts: Vec<String>,
 }
 
 /// An event and a description of its status.
@@ -86,15 +97,27 @@ pub(crate) struct SubmissionOutput {
     pub(crate) audit_entries: Vec<AuditLine>,
     #[serde(skip)]
     pub(crate) status: SubmissionStatus,
+    #[serde(skip)]
+    pub(crate) status_text: String,
 }
 
 impl TimelineOutput {
-    pub(crate) fn new(title: String, view: Timeline, events: Vec<EventWithStatus>, now: UnixMillis) -> Self {
+    /// The timeline of these items. `results` are those of the batch, and `events` its events with their status.
+    pub(crate) fn new(
+        title: String,
+        view: Timeline,
+        results: Option<BatchResults>,
+        events: Vec<EventWithStatus>,
+        now: UnixMillis,
+    ) -> Self {
         Self {
             title,
-            submission: view.submission.map(SubmissionOutput::from),
+            steps: timeline_steps(&view),
+            results: results.map(|results| results_text(&results, now)),
+            claimed_alerts: view.alerts.iter().filter_map(claimed_alert_text).collect(),
             schedule: view.schedule.as_ref().map(|it| ScheduleOutput::new(it, now)),
-            batch: view.batch.as_ref().map(|it| BatchOutput::new(it, now)),
+            batch: view.batch.as_ref().zip(results).map(|(it, results)| BatchOutput::new(it, &results, now)),
+            submission: view.submission.map(|it| SubmissionOutput::new(it, now)),
             events,
             alerts: view.alerts.iter().map(AlertOutput::from).collect(),
             unreadable: view.unreadable,
@@ -108,10 +131,11 @@ impl TimelineOutput {
     }
 }
 
-impl From<SubmissionItem> for SubmissionOutput {
-    fn from(it: SubmissionItem) -> Self {
+impl SubmissionOutput {
+    pub(crate) fn new(it: SubmissionItem, now: UnixMillis) -> Self {
         let status = it.status();
         Self {
+            status_text: submission_status(&it, now),
             state: SubmissionState::from(status).as_str(),
             submission_id: it.submission_id.to_string(),
             kind: it.kind.as_str(),
@@ -127,9 +151,7 @@ impl From<SubmissionItem> for SubmissionOutput {
             status,
         }
     }
-}
 
-impl SubmissionOutput {
     /// Kind and id of the batch or schedule that it created.
     pub(crate) fn created_item(&self) -> Option<(&'static str, Id)> {
         Some((self.kind, self.created_id.as_ref().and_then(Id::new)?))
@@ -139,15 +161,6 @@ impl SubmissionOutput {
 impl ScheduleOutput {
     pub(crate) fn new(it: &ScheduleItem, now: UnixMillis) -> Self {
         let schedule = &it.schedule;
-        let problem = it
-            .tracking
-            .problem
-            .as_ref()
-            .map(|problem| format!("; {}", problem_text(problem, schedule.polls, now)));
-        let next = match it.tracking.due_at {
-            Some(at) => format!("polled next {}", Timestamp(at).with_age(now)),
-            None => "no longer polled".to_owned(),
-        };
         Self {
             schedule_id: schedule.schedule_id.as_str().to_owned(),
             subject: schedule.subject.as_ref().map(ToString::to_string),
@@ -159,7 +172,7 @@ impl ScheduleOutput {
             due_at: timestamp(it.tracking.due_at),
             settled_at: timestamp(it.done_at),
             problem: PollProblemOutput::from_record(it.tracking.problem.as_ref(), schedule.polls),
-            status: next + &problem.unwrap_or_default(),
+            status: schedule_status(it, now),
         }
     }
 }
@@ -198,53 +211,10 @@ impl From<&AlertEffectItem> for AlertOutput {
 }
 
 impl EventWithStatus {
-    pub(crate) fn new(event: &EventRecord, item: Option<&QuarantineId>, now: UnixMillis) -> Self {
-        Self { details: EventDetails::new(event, item, now), status: event_status_text(event, item, now) }
-    }
-}
-
-/// Describes the status of an event and who takes the next step.
-fn event_status_text(event: &EventRecord, item: Option<&QuarantineId>, now: UnixMillis) -> String {
-    let (lifecycle, time) = (&event.lifecycle, |at| time_text(at, now));
-    match EventStatus::of(lifecycle, &event.audit_entries, now) {
-        EventStatus::AwaitsRelay => {
-            format!(
-                "recorded, not known to be on the queue: the relay sends it, due {}",
-                time(lifecycle.due_at)
-            )
-        }
-        EventStatus::AwaitsWorker => {
-            let requeues = requeue_suffix(event);
-            format!("on the queue, sent {}: waits for the worker{requeues}", time(lifecycle.sent_at))
-        }
-        EventStatus::MessageExpired => format!(
-            "sent {}, and expired from the queues: `events replay --lost` sends it again",
-            time(lifecycle.sent_at)
-        ),
-        EventStatus::Claimed => {
-            let requeues = requeue_suffix(event);
-            format!("a worker is processing it; its claim ends {}{requeues}", time(lifecycle.claim_until))
-        }
-        EventStatus::Requeued => format!("{}: due again {}", requeue_text(event), time(lifecycle.due_at)),
-        EventStatus::Done => format!("done {}", time(lifecycle.done_at)),
-        EventStatus::Quarantined => {
-            let item = match item {
-                Some(item) => format!("see `quarantine show {item}`"),
-                None => "its item has expired".to_owned(),
-            };
-            format!("quarantined {}: {item}", time(lifecycle.quarantined_at))
+    pub(crate) fn new(event: &EventRecord, item: Option<&QuarantinedItem>, now: UnixMillis) -> Self {
+        Self {
+            details: EventDetails::new(event, item, now),
+            status: event_text::status_text(event, item, now),
         }
     }
-}
-
-/// Number of requeues and the reason of the last one.
-fn requeue_text(event: &EventRecord) -> String {
-    let times = pluralize(event.lifecycle.requeues, "time", "times");
-    let reason = event.retry_reason.as_ref().map(|reason| format!(", last because of {reason}"));
-    format!("requeued by the worker, {times} so far{}", reason.unwrap_or_default())
-}
-
-/// The same in parentheses; empty if it was never requeued.
-fn requeue_suffix(event: &EventRecord) -> String {
-    if event.lifecycle.requeues > 0 { format!(" ({})", requeue_text(event)) } else { String::new() }
 }

@@ -5,11 +5,12 @@
 //! compares a limited number of entries (`inbox_core::limits::LIST_EXAMINED_MAX`). Events of given batches are read from the
 //! item collections of these (`batch_events`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use inbox_core::audit::OperatorAction;
 use inbox_core::delivery::Provider;
 use inbox_core::due_queue::DueQueue;
+use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
 use inbox_core::limits::{ID_PREFIX_ENTRIES, INDEX_SHARDS};
@@ -29,7 +30,9 @@ use crate::stores::list_cursor::ListCursor;
 use crate::stores::list_page::{FilterKind, ListPage, PageRequest, PageStart};
 use crate::stores::selected_batches::SelectedBatches;
 use crate::stores::sharded_index::{IndexEntry, ShardedIndex, Span, TimeOrder};
+use crate::table::BATCH_GET_KEYS_MAX;
 use crate::table::attribute::Attribute;
+use crate::table::key::Key;
 use crate::table::value::{FromAttribute, Item, read};
 
 /// The index `listed`.
@@ -210,6 +213,22 @@ impl OperatorStore {
         };
         let read = |item: &Item| BatchItem::from_item(item).filter(has_status);
         self.table.list_page(request, matches, read).await
+    }
+
+    /// Reads the completions of these batches, as far as they are recorded. Strongly consistent, up to a hundred in a call.
+    pub async fn completions_of(
+        &self,
+        batches: impl IntoIterator<Item = &Id>,
+    ) -> Result<BTreeMap<Id, EventRecord>, AwsError> {
+        let key = |batch_id: &Id| Key::event(&EventKey::RightfootCompletion { batch_id: batch_id.clone() });
+        let keys: Vec<_> = batches.into_iter().map(key).collect();
+        let mut completions = BTreeMap::new();
+        for keys in keys.chunks(BATCH_GET_KEYS_MAX) {
+            let items = self.table.get_all(keys.to_vec()).await?;
+            let records = items.iter().filter_map(EventRecord::from_item);
+            completions.extend(records.filter_map(|record| Some((record.key.batch_id()?.clone(), record))));
+        }
+        Ok(completions)
     }
 
     /// Lists schedules that are or were tracked, by the time at which tracking began.

@@ -23,11 +23,14 @@ impl OperatorStore {
         self.table.get_as(&Key::quarantined(id), QuarantinedItem::from_item).await
     }
 
-    /// The id of the item that holds the bytes of a quarantined event.
-    pub async fn quarantine_id_of(&self, event: &EventRecord) -> Result<Option<QuarantineId>, AwsError> {
+    /// The item that holds the bytes of a quarantined event.
+    pub async fn quarantined_item_of(
+        &self,
+        event: &EventRecord,
+    ) -> Result<Option<QuarantinedItem>, AwsError> {
         let id = QuarantineId::new(event.key.provider(), event.subject.as_ref(), &event.payload.hash);
         let Some(id) = id else { return Ok(None) };
-        Ok(self.quarantined_item(&id).await?.map(|item| item.id))
+        self.quarantined_item(&id).await
     }
 
     /// Loads the bytes of a quarantined item.

@@ -1,5 +1,8 @@
 //! Timelines: all items under one partition key.
 
+use inbox_core::batch_results::{BatchResults, CompletionResults};
+use inbox_core::event::EventKey;
+
 use super::OperatorStore;
 use crate::AwsError;
 use crate::items::{AlertEffectItem, BatchItem, EventRecord, ScheduleItem, SubmissionItem};
@@ -26,6 +29,18 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// The results of the batch, if it is tracked, or a number of its results is known.
+    pub fn batch_results(&self) -> Option<BatchResults> {
+        let completion = self.events.iter().find(|it| matches!(it.key, EventKey::RightfootCompletion { .. }));
+        match (&self.batch, completion.map(EventRecord::completion_results)) {
+            (Some(batch), _) => Some(batch.results(completion)),
+            (None, Some(known)) if known != CompletionResults::default() => {
+                Some(BatchResults::of(None, None, known))
+            }
+            (None, _) => None,
+        }
+    }
+
     /// Returns `true` if there is no item.
     pub fn is_empty(&self) -> bool {
         self.submission.is_none()

@@ -1,7 +1,9 @@
-//! The problem of a batch's or schedule's polls: a map in its item.
+//! What the last polls have shown: the problem of a batch's or schedule's polls, and the number of a batch's results. Each is
+//! a map in its item.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use inbox_core::poll::batch::ResultsFound;
 use inbox_core::poll::problem::PollProblem;
 
 use super::audit::field;
@@ -26,5 +28,19 @@ impl FromAttribute for PollProblem {
             since: field(fields, "since")?,
             first_poll: field(fields, "first_poll")?,
         })
+    }
+}
+
+impl ToAttribute for ResultsFound {
+    fn to_attribute(&self) -> AttributeValue {
+        let fields = [("count", self.count.to_attribute()), ("since", self.since.to_attribute())];
+        AttributeValue::M(fields.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+}
+
+impl FromAttribute for ResultsFound {
+    fn from_attribute(value: &AttributeValue) -> Option<Self> {
+        let fields = value.as_m().ok()?;
+        Some(Self { count: field(fields, "count")?, since: field(fields, "since")? })
     }
 }
