@@ -8,12 +8,14 @@ use inbox_aws::items::{EventRecord, QuarantinedItem};
 use inbox_aws::stores::Timeline;
 use inbox_core::event::EventKey;
 use inbox_core::lifecycle::EventState;
+use inbox_core::message::build_message;
 use inbox_core::time::UnixMillis;
 
 use crate::app::{App, AppParts};
+use crate::event_outputs::EventOutputs;
 use crate::event_text::{
-    Step, alert_step, bus_event_type, claimed_alert_text, duplicates_text, event_steps, results_found_text,
-    state_class, status_text,
+    Step, alert_step, claimed_alert_text, duplicates_text, event_steps, results_found_text, state_class,
+    status_text,
 };
 use crate::layout::{Layout, PageError, Section, fragment, html, render};
 use crate::links::{Params, href};
@@ -62,10 +64,7 @@ struct EventStatusView {
     facts: Vec<(&'static str, String)>,
     steps: Vec<StepView>,
     alerts: Vec<String>,
-    /// The events on the bus that result from it.
-    on_bus: String,
-    event_id: String,
-    is_done: bool,
+    outputs: EventOutputs,
     quarantine_link: Option<String>,
 }
 
@@ -84,6 +83,8 @@ struct EventPage {
     payload_size: String,
     payload_hash: String,
     payload: Option<RevealedPayload>,
+    /// The message on the queue with its payload; only together with it.
+    message: Option<RevealedPayload>,
     unreadable: Option<String>,
 }
 
@@ -109,7 +110,7 @@ pub(crate) async fn show_live(
 pub(crate) async fn reveal(State(app): State<App>, Form(form): Form<Pairs>) -> Result<Response, PageError> {
     let event = load(&app, &Params::new(form)).await?;
     let bytes = app.stores().operator.event_payload(&event).await?;
-    Ok(html(&page(&app, event, Some(RevealedPayload::new(&bytes))).await?))
+    Ok(html(&page(&app, event, Some(&bytes)).await?))
 }
 
 /// `POST /event/download`: the payload as received.
@@ -143,11 +144,7 @@ async fn load_related(
     Ok((timeline, item))
 }
 
-async fn page(
-    app: &AppParts,
-    event: EventRecord,
-    payload: Option<RevealedPayload>,
-) -> Result<EventPage, PageError> {
+async fn page(app: &AppParts, event: EventRecord, payload: Option<&[u8]>) -> Result<EventPage, PageError> {
     let (timeline, item) = load_related(app, &event).await?;
     let (id, now) = (event.key.event_id(), app.now());
     let can_replay = event.lifecycle.state(now) == EventState::Done && !app.facts.is_read_only;
@@ -160,7 +157,10 @@ async fn page(
         related: related_items(&event, &timeline, now),
         payload_size: size(event.payload.bytes),
         payload_hash: event.payload.hash.clone(),
-        payload,
+        payload: payload.map(RevealedPayload::new),
+        message: payload.map(|bytes| {
+            RevealedPayload::new(build_message(event.message_meta(), Some(bytes)).body.as_bytes())
+        }),
         unreadable: (unreadable > 0)
             .then(|| format!("{} cannot be read by this version", pluralize(unreadable, "item", "items"))),
         id,
@@ -194,14 +194,8 @@ impl EventStatusView {
             facts: facts(event, now),
             steps: StepView::list(steps, now),
             alerts,
-            on_bus: match (state, event.published_count) {
-                (EventState::Done, Some(0)) => "nothing".to_owned(),
-                (EventState::Done, _) => bus_event_type(event).to_owned(),
-                _ => format!("{}, once it is done", bus_event_type(event)),
-            },
-            is_done: state == EventState::Done,
+            outputs: EventOutputs::new(event, timeline, now),
             quarantine_link: item.map(|item| href("/quarantine/item", "id", &item.id.to_string())),
-            event_id: id,
         }
     }
 }

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | who may ask, and for how long | `guard`, `session`, `bounded_server` |
 //! | the frame of pages, their words and links | `layout`, `assets`, `time_text`, `prose`, `links`, `event_text`, `tracked_text`, `poll_problem_text`, `quarantine_text` |
-//! | pages that show | `overview` (`overview_flow`, `charts`, `last_hour`), `event_list`, `event_page`, `tracked_list`, `tracked_page`, `authorizer_page`, `quarantine_page`, `audit_page`, `search` |
+//! | pages that show | `overview` (`overview_flow`, `charts`, `last_hour`), `event_list`, `event_page` (`event_outputs`), `tracked_list`, `tracked_page`, `authorizer_page`, `quarantine_page`, `audit_page`, `search` |
 //! | acts | `event_replay`, `event_bulk_replay`, `quarantine_replay`, `dead_letters_page`, `send_page`; `results` keeps what they did |
 
 mod app;
@@ -25,6 +25,7 @@ mod charts;
 mod dead_letters_page;
 mod event_bulk_replay;
 mod event_list;
+mod event_outputs;
 mod event_page;
 mod event_replay;
 pub mod event_text;

@@ -64,7 +64,7 @@ const INDENTED_DEPTH_MAX: usize = 32;
 /// Puts line breaks and blanks between the tokens of JSON. The tokens stay as they are: a number that was parsed and
 /// printed again could be another one. `None` if brackets or quotes do not match, or if they
 /// are nested too deeply.
-fn indent_json(json: &str) -> Option<String> {
+pub(crate) fn indent_json(json: &str) -> Option<String> {
     if !json.trim_start().starts_with(['{', '[']) {
         return None;
     }

@@ -110,6 +110,12 @@ pub fn build_message(meta: MessageMeta<'_>, payload: Option<&[u8]>) -> QueueMess
     }
 }
 
+/// Builds the body of an event's message without its payload, of this size: for those who may see what was sent, but not the payload.
+/// It has the reference to the payload if the message has it because of the size.
+pub fn message_without_payload(meta: MessageMeta<'_>, payload_bytes: usize) -> String {
+    cloud_event_json(meta, !fits_inline(payload_bytes))
+}
+
 /// The reference to the payload of the event with this id.
 pub(crate) fn dataref(event_id: &str) -> String {
     format!("{DATAREF_SCHEME}{event_id}")

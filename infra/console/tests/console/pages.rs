@@ -92,6 +92,7 @@ async fn each_cell_has_the_name_of_its_column() {
     browser.world.deliver_rightfoot(alert_body("b-1", "u-2")).await;
     let form = [("id", "b-1"), ("expected", "2"), ("subject", "demo"), ("by", "ada"), ("why", "lost")];
     browser.act("/batches/track", &form).await;
+    browser.world.store_balances("b-1", None, &[("user-1", Some("1"))]).await;
     let item = browser.attributes_of("/quarantine", "tbody a", "href").await.remove(0);
     for (path, columns) in [
         ("/", 6),
@@ -103,6 +104,9 @@ async fn each_cell_has_the_name_of_its_column() {
         ("/audit", 5),
         ("/search?q=b", 2),
         ("/send", 3),
+        ("/batch?id=b-1", 3),
+        // Both of its tables.
+        ("/authorizer?id=user-1", 11),
     ] {
         let page = browser.open(path).await;
         let headers = page.texts("thead th");
@@ -143,11 +147,11 @@ async fn an_event_shows_its_timeline_with_durations_attempts_and_reasons() {
     );
     assert!(facts.iter().any(|fact| fact.starts_with("1 (")), "requeues with their reason: {facts:?}");
     assert_eq!(
-        page.texts("tbody td.id"),
+        page.texts("[aria-label='Related items'] td.id"),
         ["b-1", "rightfoot/batch/b-1/alert/u-2"],
         "the batch, and the other event of the same batch"
     );
-    assert_eq!(page.texts("tbody td:last-child"), ["not tracked", "waiting"]);
+    assert_eq!(page.texts("[aria-label='Related items'] td:last-child"), ["not tracked", "waiting"]);
     // The alert of another batch's event is not related.
     let fynapse = extract_body("e-1");
     browser.world.deliver_fynapse(&fynapse).await;
@@ -162,7 +166,29 @@ async fn an_event_shows_its_timeline_with_durations_attempts_and_reasons() {
             "is done: its effect is on the bus 0 s ago · 1.2 s after the step before",
         ]
     );
-    assert_eq!(page.texts("tbody tr"), [""; 0]);
+    assert_eq!(page.texts("[aria-label='Related items']"), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_event_shows_what_went_on_the_queue_and_on_the_bus() {
+    let browser = Browser::new().await;
+    browser.world.deliver_fynapse(&extract_body("e-1")).await;
+    let message = "{ \"specversion\": \"1.0\", \"id\": \"fynapse/event/e-1\", \"source\": \"/fynapse/webhook\", \
+                   \"type\": \"com.fynapse.balance.extracted\", \"time\": \"2026-01-02T03:04:05.000Z\", \
+                   \"datacontenttype\": \"application/json\", \"origin\": \"webhook\" }";
+    let (sent, bus) =
+        ("[aria-label='Message on the queue, without the payload']", "[aria-label='Events on the bus'] td");
+    let page = browser.open("/event?id=fynapse/event/e-1").await;
+    assert_eq!(page.texts(sent), [message]);
+    assert!(page.main().contains("Nothing yet: BalanceExtracted once it is done."));
+    browser.world.run_worker().await;
+    let page = browser.open("/event?id=fynapse/event/e-1").await;
+    assert_eq!(page.texts(bus), ["BalanceExtracted", "fynapse/event/e-1", "0 s ago", ""]);
+    // With the payload, it is the message that SQS has.
+    let revealed = browser.post("/event/payload", &[("id", "fynapse/event/e-1")]).await;
+    let whole = revealed.texts("[aria-label='Message on the queue']").remove(0);
+    assert!(whole.starts_with("{\"specversion\":\"1.0\",\"id\":\"fynapse/event/e-1\""), "{whole}");
+    assert!(whole.ends_with(&format!(",\"data\":{}}}", extract_body("e-1"))), "{whole}");
 }
 
 #[tokio::test]
@@ -213,7 +239,7 @@ async fn a_batch_shows_how_many_of_its_results_were_found_and_by_whom() {
     let browser = Browser::with(rightfoot.world.clone(), TestHost::default(), false).await;
     let results = async || {
         let fact = browser.open(&format!("/batch?id={batch}")).await.texts("dl.facts dd").remove(0);
-        (browser.open("/batches").await.texts("tbody td.wide").remove(0), fact)
+        (browser.open("/batches").await.texts("tbody td[data-label=Results]").remove(0), fact)
     };
     assert_eq!(results().await, ("? / 3".to_owned(), "none found yet of 3 results".to_owned()));
     rightfoot.run_in_steps(Duration::from_secs(600), Duration::from_secs(600)).await;
@@ -249,14 +275,19 @@ async fn an_alert_event_that_names_nobody_has_published_nothing() {
     world.run_worker().await;
     let browser = Browser::with(world.clone(), TestHost::default(), false).await;
     for (event, effect, on_bus) in [
-        ("u-0", "nothing to publish, because it names no authorizer", "nothing"),
-        ("u-2", "1 alert is on the bus", "BalanceThresholdMet"),
+        ("u-0", "nothing to publish, because it names no authorizer", vec![]),
+        (
+            "u-2",
+            "1 alert is on the bus",
+            vec!["BalanceThresholdMet", "rightfoot/batch/r-1/threshold-met/user-123", "0 s ago", ""],
+        ),
     ] {
         let page = browser.open(&format!("/event?id=rightfoot/batch/r-1/alert/{event}")).await;
         let steps = page.texts("ol.timeline strong");
         assert!(steps.contains(&format!("is done: {effect}")), "{steps:?}");
         assert!(page.texts("main p").remove(0).ends_with(&format!(": {effect}")), "{event}");
-        assert_eq!(page.texts("dl.facts dd").pop().unwrap(), on_bus);
+        assert_eq!(page.texts("[aria-label='Events on the bus'] td"), on_bus);
+        assert_eq!(page.main().contains("Nothing was published."), on_bus.is_empty());
     }
 }
 
@@ -297,7 +328,7 @@ async fn a_batch_shows_its_events_and_alerts_in_the_order_of_time() {
     let event = browser.open("/event?id=rightfoot/batch/r-1/alert/u-2").await;
     let steps = event.texts("ol.timeline strong");
     assert!(steps.contains(&"alert of user-123 is on the bus".to_owned()), "{steps:?}");
-    assert_eq!(event.texts("tbody td:first-child"), ["batch", "schedule"]);
+    assert_eq!(event.texts("[aria-label='Related items'] td:first-child"), ["batch", "schedule"]);
     let live = browser.open("/batch/live?id=r-1").await;
     assert_eq!(live.texts("ol.timeline strong"), page.texts("ol.timeline strong"));
 }

@@ -10,6 +10,7 @@ use inbox_core::effect::{bulk_publisher_tag, publisher_tag};
 use inbox_core::event::{Event, EventKey};
 use inbox_core::lifecycle::Lifecycle;
 use inbox_core::list_kind::ListKind;
+use inbox_core::message::MessageMeta;
 use inbox_core::origin::Origin;
 use inbox_core::poll::batch::ResultsFound;
 use inbox_core::subject::Subject;
@@ -262,6 +263,17 @@ impl EventRecord {
         match &self.bulk_replay {
             Some(bulk) if bulk.replay == self.replay => bulk_publisher_tag(&bulk.id),
             Some(_) | None => publisher_tag(&self.key.event_id(), self.replay),
+        }
+    }
+
+    /// The metadata of the event, for its message.
+    pub fn message_meta(&self) -> MessageMeta<'_> {
+        MessageMeta {
+            key: &self.key,
+            event_type: &self.event_type,
+            origin: self.origin,
+            received_at: self.received_at,
+            replay: self.replay,
         }
     }
 

@@ -6,7 +6,7 @@ use inbox_core::due_queue::next_due_at;
 use inbox_core::event::EventKey;
 use inbox_core::expiry::record_expiry;
 use inbox_core::limits::CLAIM_MARGIN_MS;
-use inbox_core::message::{MessageMeta, QueueMessage, build_message, fits_inline};
+use inbox_core::message::{QueueMessage, build_message, fits_inline};
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::time::UnixMillis;
 
@@ -112,14 +112,7 @@ impl Outbox {
         } else {
             None
         };
-        let meta = MessageMeta {
-            key: &record.key,
-            event_type: &record.event_type,
-            origin: record.origin,
-            received_at: record.received_at,
-            replay: record.replay,
-        };
-        Ok(build_message(meta, payload.as_deref()))
+        Ok(build_message(record.message_meta(), payload.as_deref()))
     }
 
     /// Marks a claimed record as sent.
