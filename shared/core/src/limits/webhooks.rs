@@ -24,7 +24,7 @@ pub const SEND_BUDGET_MS: u64 = 1_000;
 /// With less time than this left, the receiver leaves sending to the relay.
 pub const SEND_MIN_MS: u64 = 300;
 /// The part of [`DELIVERY_DEADLINE_MS`] for counting a duplicate; with less time left, it is not counted.
-pub const DUPLICATE_COUNT_BUDGET_MS: u64 = 500;
+pub const DUPLICATE_COUNT_BUDGET_MS: u64 = 1_000;
 /// Timeout of a webhook function.
 pub const WEBHOOK_TIMEOUT_SECS: u64 = 10;
 /// Budget of all warm-up calls of a cold start together.
