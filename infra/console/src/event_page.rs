@@ -83,7 +83,7 @@ struct EventPage {
     payload_size: String,
     payload_hash: String,
     payload: Option<RevealedPayload>,
-    /// The message on the queue with its payload; only together with it.
+    /// The message on the queue with its payload; only together with it, and only if it is not too long for a page.
     message: Option<RevealedPayload>,
     unreadable: Option<String>,
 }
@@ -158,13 +158,16 @@ async fn page(app: &AppParts, event: EventRecord, payload: Option<&[u8]>) -> Res
         payload_size: size(event.payload.bytes),
         payload_hash: event.payload.hash.clone(),
         payload: payload.map(RevealedPayload::new),
-        message: payload.map(|bytes| {
-            RevealedPayload::new(build_message(event.message_meta(), Some(bytes)).body.as_bytes())
-        }),
+        message: payload.map(|bytes| sent_message(&event, bytes)).filter(|message| message.note.is_none()),
         unreadable: (unreadable > 0)
             .then(|| format!("{} cannot be read by this version", pluralize(unreadable, "item", "items"))),
         id,
     })
+}
+
+/// The message of the event, as it is sent with this payload.
+fn sent_message(event: &EventRecord, payload: &[u8]) -> RevealedPayload {
+    RevealedPayload::new(build_message(event.message_meta(), Some(payload)).body.as_bytes())
 }
 
 impl EventPage {

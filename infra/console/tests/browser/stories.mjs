@@ -76,9 +76,9 @@ const stories = {
     const page = await system.open();
     const event = await system.deliver();
     await page.show(`/event?id=${event}`);
-    assert.equal(await page.locator("pre").count(), 0);
+    assert.equal(await page.locator("[aria-label^=Payload]").count(), 0);
     await page.click("text=Reveal the payload");
-    assert.match(await page.locator("pre").first().textContent(), /"event_type":"balance.extracted"/);
+    assert.match(await page.locator("[aria-label^=Payload]").first().textContent(), /"event_type":"balance.extracted"/);
     const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Download it as received")]);
     assert.match(download.suggestedFilename(), /\.payload$/);
     return [page];

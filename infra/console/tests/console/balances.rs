@@ -139,7 +139,7 @@ async fn the_checks_of_an_authorizer_are_paged_and_each_page_is_revealed_in_its_
         world.advance(Duration::from_secs(1));
     }
     let browser = browser(&world).await;
-    let batches = |page: &Page| page.texts("[aria-label=Checks] td.id:not(.wide)");
+    let batches = |page: &Page| page.texts("[aria-label=Checks] td[data-label=Batch]");
     let named = |numbers: std::ops::Range<usize>| -> Vec<String> {
         numbers.rev().map(|n| format!("b-{n:03}")).collect()
     };
