@@ -294,6 +294,30 @@ fn every_log_ends_some_day() {
     }
 }
 
+/// Lambda's own lines of each invocation would cost as much as ours. And its filter must let every line of ours
+/// pass: it takes those without a level, as metrics are, for INFO.
+#[test]
+fn lambda_logs_failures_only_and_leaves_the_level_to_the_functions() {
+    let template = template();
+    let of_all = &template["Globals"]["Function"]["LoggingConfig"];
+    let expected = json!({"LogFormat": "JSON", "SystemLogLevel": "WARN", "ApplicationLogLevel": "TRACE"});
+    assert_eq!(*of_all, expected);
+    let functions = functions(&template);
+    assert_eq!(functions.len(), crates_in("functions").len());
+    for (id, function) in functions {
+        // SAM merges it with that of all functions. A second key here would replace one of those.
+        let own = &function["Properties"]["LoggingConfig"];
+        assert_eq!(*own, json!({"LogGroup": {"Ref": format!("{id}Log")}}), "{id}");
+    }
+}
+
+#[test]
+fn traces_are_off_unless_somebody_asks_for_them() {
+    let template = template();
+    assert_eq!(template["Parameters"]["Tracing"]["Default"], "PassThrough");
+    assert_eq!(template["Globals"]["Function"]["Tracing"], json!({"Ref": "Tracing"}));
+}
+
 /// The table of the tests and the local system equals the template's.
 #[tokio::test]
 async fn the_local_table_has_the_templates_keys_and_index() {
