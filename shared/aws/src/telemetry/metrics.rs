@@ -267,10 +267,8 @@ mod tests {
         SIGNATURE_AGE.record(Fynapse, 1);
         let emitted =
             ["polled", "received", "returned", "rejected", "published", "oldest_due_age", "signature_age"];
-        let mut output = Vec::new();
-        flush_metrics(collector, &mut output);
         let mut written = BTreeSet::new();
-        for line in str::from_utf8(&output).unwrap().lines() {
+        for line in flush_metrics(collector).lines() {
             let line: Value = serde_json::from_str(line).unwrap();
             let block = &line["_aws"]["CloudWatchMetrics"][0];
             assert_eq!(block["Namespace"], "Test");
