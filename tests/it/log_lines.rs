@@ -1,4 +1,4 @@
-//! Lines that the deployed binaries write for an invocation, with its metrics.
+//! Lines that the deployed binaries write for an invocation, with its metrics, and what they cost.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -10,6 +10,8 @@ use local::stack::{BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, RIGHTFOOT_API_KEY_
 use serde_json::{Value, json};
 use tests::lambda_process::{AwsEndpoint, RuntimeResult};
 use tests::{FYNAPSE_SIGNING_SECRET, World, extract_body, gateway_event};
+
+use crate::tidy::{read_file, template};
 
 /// As API Gateway makes them.
 const REQUEST_ID: &str = "JKJaXmPLvHcESHA=";
@@ -220,4 +222,54 @@ async fn a_batch_is_a_line_for_each_message_and_the_last_has_the_metrics() {
         ("published type=\"BalanceExtracted\"".to_owned(), vec![json!(10)]),
     ]);
     assert_eq!((metrics(&lines[..9]).len(), metrics(&lines[9..])), (0, expected));
+}
+
+/// A line of the access log, of a delivery by Fynapse.
+fn access_line() -> String {
+    let stage = &template()["Resources"]["HttpApiStage"]["Properties"];
+    let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
+    let values = [
+        ("$context.requestId", REQUEST_ID),
+        ("$context.routeKey", "POST /webhooks/fynapse"),
+        ("$context.status", "200"),
+        ("$context.responseLatency", "25"),
+        ("$context.integrationStatus", "200"),
+    ];
+    let line = values.iter().fold(format.to_owned(), |line, (name, value)| line.replace(name, value));
+    assert!(!line.contains('$'), "{line}");
+    line
+}
+
+/// Bytes of the lines for a new event and a duplicate, as most are: delivered in the second in which they are signed.
+async fn bytes_of_deliveries() -> (usize, usize) {
+    // One that the next second overtakes tells the signature's age.
+    let deliveries = (1..=4).flat_map(|event| [Delivery { event, signed_secs_ago: 0, ..GENUINE }; 2]);
+    let lines = lines_of_webhook("info", &deliveries.collect::<Vec<_>>()).await;
+    let usual = |outcome: &str| {
+        let outcome = format!("\"outcome\":\"{outcome}\"");
+        let mut usual =
+            lines.iter().filter(|line| line.contains(&outcome) && !line.contains("signature_age"));
+        usual.next().expect("each delivery took a second").len()
+    };
+    (usual("recorded"), usual("duplicate"))
+}
+
+/// At 0.50 dollars per GB of 2^30 bytes. CloudWatch counts the bytes of each message, without its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documents_say_how_many_bytes_an_event_logs_and_what_they_cost() {
+    let gateway = access_line().len();
+    let (recorded, duplicate) = bytes_of_deliveries().await;
+    let bytes = |lines: Vec<String>| lines.iter().map(String::len).sum::<usize>();
+    let bursts = gateway + recorded + bytes(lines_of_batch(10).await) / 10;
+    let spread = gateway + recorded + bytes(lines_of_batch(1).await);
+    let duplicate = gateway + duplicate;
+    let dollars = |bytes: usize| format!("{:.2}", bytes as f64 * 1e6 / f64::from(1 << 30) * 0.50);
+    let text = read_file("infra/OPERATIONS.md").replace('\n', " ");
+    for expected in [
+        format!("| {bursts} B ({spread} B) an event"),
+        format!("× 0.50 per GB | {} | {} |", dollars(bursts), dollars(spread)),
+        format!("{duplicate} B of logs"),
+    ] {
+        assert!(text.contains(&expected), "infra/OPERATIONS.md does not say: {expected}");
+    }
 }

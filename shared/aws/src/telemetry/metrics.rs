@@ -69,7 +69,7 @@ metrics! {
     STALE_BUT_AUTHENTIC: ProviderCounter = "stale_but_authentic";
     /// Deliveries that were answered with 503, because nothing could be decided.
     UNAVAILABLE: ProviderCounter = "unavailable";
-    /// Age of verified signatures.
+    /// Age of verified signatures, if it is a second or more.
     SIGNATURE_AGE: ProviderSeconds = "signature_age";
     /// Secrets that could not be loaded.
     SECRET_FETCH_FAILED: Counter = "secret_fetch_failed";
