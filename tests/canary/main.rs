@@ -73,8 +73,9 @@ fn shared_capture() -> (&'static LogBuffer, &'static Collector) {
 
 /// Flushes the metrics, and returns all output so far.
 fn flushed_output(output: &LogBuffer, metrics: &Collector) -> String {
-    telemetry::flush_metrics(metrics, output.clone());
-    String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
+    let mut all = output.0.lock().unwrap();
+    all.extend(telemetry::flush_metrics(metrics).bytes());
+    String::from_utf8(all.clone()).unwrap()
 }
 
 fn fynapse_body(id: &str) -> String {

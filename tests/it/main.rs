@@ -16,6 +16,7 @@ mod cold_start;
 mod contracts;
 mod lambda_invoke;
 mod lists;
+mod log_lines;
 mod metrics_recorder;
 mod poller;
 mod poller_interleavings;

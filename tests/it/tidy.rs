@@ -5,6 +5,7 @@ mod alarm_runbook;
 mod cargo_targets;
 mod citations;
 mod console_pages;
+mod cost_table;
 mod dependencies;
 pub(crate) mod documents;
 mod emitted_metrics;
@@ -23,6 +24,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use inbox_core::delivery::Provider;
+
+pub(crate) use template::template;
 
 /// A file of the repository, by its path from the root.
 struct SourceFile {
@@ -50,7 +53,7 @@ fn repository_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn read_file(path: &str) -> String {
+pub(crate) fn read_file(path: &str) -> String {
     fs::read_to_string(repository_root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 

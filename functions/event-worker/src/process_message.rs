@@ -63,12 +63,12 @@ impl EventWorker {
         };
         let written = self.save_outcome(&event, &effect_outcome).await;
         let (outcome, reason) = effect_outcome.name_and_reason();
-        let (event_id, event_type) = (event.key.event_id(), event.event_type.as_str());
-        let requeues = event.requeues();
+        let event_id = event.key.event_id();
+        let requeues = Some(event.requeues()).filter(|count| *count > 0);
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match written {
             Ok(WriteOutcome::Applied) => {
-                tracing::info!(target: "worker", event_id, event_type, outcome, reason, requeues, took_ms);
+                tracing::info!(target: "worker", event_id, outcome, reason, requeues, took_ms);
                 self.record_metrics(&event, &effect_outcome);
                 // Released last: no call that can fail may come between the effect and its record as done.
                 self.release_untracked_slot(&event, &effect_outcome).await;
@@ -78,7 +78,7 @@ impl EventWorker {
             // perhaps by this message: SQS may deliver one twice.
             Ok(WriteOutcome::Conflict) => {
                 metrics::CLAIM_LOST.add(1);
-                tracing::warn!(target: "worker", event_id, event_type, outcome, reason, requeues, took_ms, "claim lost");
+                tracing::warn!(target: "worker", event_id, outcome, reason, requeues, took_ms, "claim lost");
                 MessageOutcome::ReturnToQueue
             }
             // The write may have been applied all the same. The next receive of the message finds out.

@@ -61,12 +61,12 @@ impl RequeueDetails {
 }
 
 impl EffectOutcome {
-    /// The names of the outcome and of its reason, for logs; the reason may be empty.
-    pub fn name_and_reason(&self) -> (&'static str, &'static str) {
+    /// The names of the outcome and, if it has one, of its reason, for logs.
+    pub fn name_and_reason(&self) -> (&'static str, Option<&'static str>) {
         match self {
-            Self::Done(_) => ("done", ""),
-            Self::Requeue(later) => ("requeued", later.reason),
-            Self::Quarantine(reason) => ("quarantined", reason.as_str()),
+            Self::Done(_) => ("done", None),
+            Self::Requeue(later) => ("requeued", Some(later.reason)),
+            Self::Quarantine(reason) => ("quarantined", Some(reason.as_str())),
         }
     }
 }

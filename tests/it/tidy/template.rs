@@ -247,15 +247,8 @@ fn p8_the_access_log_does_not_hold_the_path() {
     let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
     let logged: BTreeSet<_> =
         format.split("$context.").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-    let harmless = BTreeSet::from([
-        "integrationLatency",
-        "integrationStatus",
-        "requestId",
-        "requestTimeEpoch",
-        "responseLatency",
-        "routeKey",
-        "status",
-    ]);
+    let harmless =
+        BTreeSet::from(["integrationStatus", "requestId", "responseLatency", "routeKey", "status"]);
     assert_eq!(logged, harmless);
 }
 
@@ -298,6 +291,30 @@ fn every_log_ends_some_day() {
     for (id, log) in resources(&template(), "AWS::Logs::LogGroup") {
         assert_eq!(log["Properties"]["RetentionInDays"], json!({"Ref": "LogRetentionDays"}), "{id}");
     }
+}
+
+/// Lambda's own lines of each invocation would cost as much as ours. And its filter must let every line of ours
+/// pass: it takes those without a level, as metrics are, for INFO.
+#[test]
+fn lambda_logs_failures_only_and_leaves_the_level_to_the_functions() {
+    let template = template();
+    let of_all = &template["Globals"]["Function"]["LoggingConfig"];
+    let expected = json!({"LogFormat": "JSON", "SystemLogLevel": "WARN", "ApplicationLogLevel": "TRACE"});
+    assert_eq!(*of_all, expected);
+    let functions = functions(&template);
+    assert_eq!(functions.len(), crates_in("functions").len());
+    for (id, function) in functions {
+        // SAM merges it with that of all functions. A second key here would replace one of those.
+        let own = &function["Properties"]["LoggingConfig"];
+        assert_eq!(*own, json!({"LogGroup": {"Ref": format!("{id}Log")}}), "{id}");
+    }
+}
+
+#[test]
+fn traces_are_off_unless_somebody_asks_for_them() {
+    let template = template();
+    assert_eq!(template["Parameters"]["Tracing"]["Default"], "PassThrough");
+    assert_eq!(template["Globals"]["Function"]["Tracing"], json!({"Ref": "Tracing"}));
 }
 
 /// The tables of the tests and the local system equal the template's.

@@ -243,11 +243,9 @@ impl LogLine {
         };
         let mut details: Vec<_> = message.into_iter().filter(|message| *message != outcome).collect();
         let reason = fields.take("reason");
-        // Beside a reason, the line has no room for the type, which the id of the event tells, too.
-        let event_type = fields.take("event_type").filter(|_| is_verbose || reason.is_none());
         let detail_type = fields.take("detail_type");
-        let has_type = event_type.is_some() || detail_type.is_some();
-        details.extend([reason, event_type, detail_type].into_iter().flatten());
+        let has_type = detail_type.is_some();
+        details.extend([reason, detail_type].into_iter().flatten());
         for name in ["action", "subject", "detail"] {
             details.extend(fields.take(name));
         }

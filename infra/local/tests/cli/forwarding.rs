@@ -83,7 +83,7 @@ async fn a_handler_that_fails_twice_gets_the_event_until_it_answers() {
             "forward    429 retry in [n] s  BalanceExtracted  a3efc743…",
             "forward    502 retry in [n] s  BalanceExtracted  a3efc743…",
             "fynapse    200 received   a3efc743…  106 B  [n] ms",
-            "worker     done           balance.extracted  a3efc743…  [n] ms",
+            "worker     done           a3efc743…  [n] ms",
         ]
     );
 }

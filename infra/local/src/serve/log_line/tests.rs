@@ -86,23 +86,20 @@ fn the_colour_of_the_outcome_says_whether_to_look_closer() {
 }
 
 #[test]
-fn the_worker_names_the_type_or_the_reason_and_a_short_id() {
+fn the_worker_names_the_reason_and_a_short_id() {
     let completed = format!("rightfoot/batch/{BATCH}/completed");
     let shown = lines(false, || {
+        tracing::info!(target: "worker", event_id = EVENT, outcome = "done", took_ms = 62);
         tracing::info!(
-            target: "worker", event_id = EVENT, event_type = "balance.extracted", outcome = "done",
-            reason = "", requeues = 0, took_ms = 62
-        );
-        tracing::info!(
-            target: "worker", event_id = completed, event_type = "BALANCE_BATCH_COMPLETED",
-            outcome = "requeued", reason = "not_complete", requeues = 2, took_ms = 7
+            target: "worker", event_id = completed, outcome = "requeued", reason = "not_complete",
+            requeues = 2, took_ms = 7
         );
         tracing::warn!(target: "worker", event_id = completed, outcome = "returned", reason = "aws_error");
     });
     assert_eq!(
         shown,
         [
-            "worker     done           balance.extracted  a3efc743…  62 ms",
+            "worker     done           a3efc743…  62 ms",
             "worker     requeued       not_complete  5d3c6bbb…/completed  attempt 3  7 ms",
             "worker     returned       aws_error  5d3c6bbb…/completed",
         ]
