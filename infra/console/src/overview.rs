@@ -238,6 +238,6 @@ async fn render_index_charts(app: &AppParts, error: &str) -> Result<String, Page
         let times: Vec<_> = places.iter().map(|place| place.at).collect();
         charts.push(Chart::of_times(title, &times, now));
     }
-    let source = "Counted from the lists, without rates:";
-    render(&ChartsView { charts, source, error: Some(error.to_owned()) })
+    let counted = "Counted from the lists, without rates:";
+    render(&ChartsView { charts, source: counted, error: Some(error.to_owned()) })
 }
