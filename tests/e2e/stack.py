@@ -140,10 +140,10 @@ class Stack:
         output = done.stdout or done.stderr
         return json.loads(output) if output else None
 
-    def log_lines(self) -> list[str]:
-        """All log lines of its functions."""
+    def log_lines(self, function: str = "") -> list[str]:
+        """All log lines of its functions, or of one."""
         logs = self.client("logs")
-        groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{self.name}-")["logGroups"]
+        groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{self.name}-{function}")["logGroups"]
         pages = [logs.get_paginator("filter_log_events").paginate(logGroupName=it["logGroupName"]) for it in groups]
         return [event["message"] for pages_of_group in pages for page in pages_of_group for event in page["events"]]
 

@@ -163,7 +163,7 @@ def test_a_stack_without_rightfoot_has_nothing_of_it_and_does_not_miss_it(stack_
     # The worker has processed an event without complaining of the empty key.
     assert stack.deliver_fynapse(extract_body(event_id := new_id())).status == 200
     assert stack.wait_until_done(f"fynapse/event/{event_id}")
-    assert not [line for line in stack.log_lines() if "secret_fetch_failed" in line]
+    assert not [line for line in stack.log_lines("event-worker") if "secret_fetch_failed" in line]
     checks = {it["check"]: it for it in stack.inboxctl("doctor", fails=None)["checks"]}
     for check in ("key of Rightfoot's URLs", "key of Rightfoot's API", "poller", "polls", "submissions"):
         assert checks[check]["status"] == "skipped", checks[check]
