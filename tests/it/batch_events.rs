@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inbox_aws::stores::{BatchSelector, EventFilter, ListCursor, ListPage, PageStart, SelectedBatches};
+use inbox_aws::stores::{BatchSelector, EventFilter, ListCursor, PageStart, SelectedBatches};
 use inbox_core::audit::OperatorAction;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
@@ -10,7 +10,7 @@ use tests::operator::test_operator;
 use tests::rightfoot_world::RightfootWorld;
 use tests::{World, alert_body, completion_body, extract_body, number};
 
-use crate::lists::count_calls;
+use crate::lists::{count_calls, list};
 use crate::poller::call_counts::write_items;
 
 fn id(text: &str) -> Id {
@@ -35,18 +35,6 @@ async fn select(
 
 fn batches(ids: &[&str]) -> SelectedBatches {
     SelectedBatches { ids: ids.iter().map(|it| id(it)).collect(), is_truncated: false }
-}
-
-async fn list(
-    world: &World,
-    filter: &EventFilter,
-    start: &PageStart,
-    limit: usize,
-) -> (Vec<String>, ListPage<()>) {
-    let page = world.stores().operator.list_events(filter, start, limit, world.now()).await.unwrap();
-    let ids = page.items.iter().map(|event| event.key.event_id()).collect();
-    let ListPage { older, newer, examined, examined_to, is_truncated, .. } = page;
-    (ids, ListPage { items: Vec::new(), older, newer, examined, examined_to, is_truncated })
 }
 
 fn of(ids: &[&str]) -> EventFilter {

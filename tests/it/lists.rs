@@ -38,7 +38,7 @@ pub(crate) fn count_calls(world: &World, operation: &str) -> usize {
     world.stack.connector.call_log().iter().filter(|(call, _)| call.operation == operation).count()
 }
 
-async fn list(
+pub(crate) async fn list(
     world: &World,
     filter: &EventFilter,
     start: &PageStart,
