@@ -28,6 +28,34 @@ def test_doctor_finds_no_problem_in_a_deployed_stack(stack: Stack):
     assert failed_checks(stack) == []
 
 
+def doctor_check(stack: Stack, name: str) -> tuple[str, str]:
+    """The status and the finding of a check of `doctor`."""
+    (check,) = [it for it in stack.inboxctl("doctor", fails=None)["checks"] if it["check"] == name]
+    return check["status"], check["finding"]
+
+
+def test_doctor_reports_that_nobody_gets_the_alarms(stack: Stack):
+    assert doctor_check(stack, "alarms") == ("warn", "no alarm has an action: nobody gets them")
+    assert doctor_check(stack, "alarm topic") == ("skipped", "the stack's alarms have no topic")
+
+
+def test_doctor_finds_no_reservation_and_no_throttled_table(stack: Stack):
+    assert doctor_check(stack, "reserved concurrency") == ("ok", "no function of the stack has a reservation")
+    assert doctor_check(stack, "table throttling") == ("ok", "no table was throttled in the last 24 hours")
+    # The emulator's quota depends on the memory of this machine.
+    assert doctor_check(stack, "concurrency quota")[0] in ("ok", "warn")
+
+
+def test_doctor_reports_a_function_that_is_switched_off(second_stack: Stack):
+    function, client = f"{second_stack.name}-rightfoot-requests", second_stack.client("lambda")
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    try:
+        found = doctor_check(second_stack, "reserved concurrency")
+    finally:
+        client.delete_function_concurrency(FunctionName=function)
+    assert found == ("fail", f"{function}: a reserved concurrency of 0 switches the function off")
+
+
 def test_doctor_reports_a_queue_with_another_visibility_timeout(stack_with_fast_retries: Stack):
     assert failed_checks(stack_with_fast_retries) == ["queue of events"]
 

@@ -145,6 +145,9 @@ def test_own_key_and_topic_are_used_by_every_resource_that_they_are_for(stack_wi
     actions = {alarm["AlarmName"].removeprefix(f"{stack.name}-"): alarm["AlarmActions"] for alarm in alarms}
     assert "dead-letters" in actions
     assert all(topics == [topic] for topics in actions.values()), actions
+    checks = {it["check"]: it for it in stack.inboxctl("doctor", fails=None)["checks"]}
+    assert (checks["alarms"]["status"], checks["alarm topic"]["status"]) == ("ok", "warn")
+    assert checks["alarm topic"]["finding"] == "topic alarms has no subscriber: nobody gets the alarms"
 
 
 def test_a_stack_without_rightfoot_has_nothing_of_it_and_does_not_miss_it(stack_with_worker: Stack):

@@ -14,7 +14,7 @@ use tests::{FYNAPSE_SIGNING_SECRET, World, extract_body, gateway_event};
 use crate::tidy::{read_file, template};
 
 /// As API Gateway makes them.
-const REQUEST_ID: &str = "JKJaXmPLvHcESHA=";
+pub(crate) const REQUEST_ID: &str = "JKJaXmPLvHcESHA=";
 /// Values that differ from run to run, with usual ones.
 const USUAL_VALUES: [(&str, &str); 5] = [
     ("Timestamp", "1767323045000"),
@@ -25,12 +25,12 @@ const USUAL_VALUES: [(&str, &str); 5] = [
 ];
 
 /// An event's id, of the usual length.
-fn event_uuid(n: usize) -> String {
+pub(crate) fn event_uuid(n: usize) -> String {
     format!("a3efc743-ac6c-463b-aa19-{n:012}")
 }
 
 /// Lines with the usual values in place of those that differ.
-fn usual_lines(output: &str) -> Vec<String> {
+pub(crate) fn usual_lines(output: &str) -> Vec<String> {
     let usual = |line: &str| {
         USUAL_VALUES.iter().fold(line.to_owned(), |line, (name, value)| with_value(&line, name, value))
     };
@@ -74,7 +74,7 @@ fn metrics(lines: &[String]) -> BTreeMap<String, Vec<Value>> {
 
 /// A delivery to the webhook function.
 #[derive(Clone, Copy)]
-struct Delivery {
+pub(crate) struct Delivery {
     event: usize,
     secret: &'static str,
     signed_secs_ago: u64,
@@ -82,8 +82,13 @@ struct Delivery {
 }
 
 impl Delivery {
+    /// The same, signed with another secret: a forgery.
+    pub(crate) fn signed_with(self, secret: &'static str) -> Self {
+        Self { secret, status: 403, ..self }
+    }
+
     /// Its invocation, signed by the machine's clock.
-    fn invocation(self) -> Value {
+    pub(crate) fn invocation(self) -> Value {
         let body = extract_body(&event_uuid(self.event));
         let signed_at = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() - self.signed_secs_ago;
         let keys = Keys::parse(self.secret, KeyCodec::Utf8).unwrap();
@@ -95,7 +100,7 @@ impl Delivery {
     }
 }
 
-const GENUINE: Delivery =
+pub(crate) const GENUINE: Delivery =
     Delivery { event: 1, secret: FYNAPSE_SIGNING_SECRET, signed_secs_ago: 5, status: 200 };
 
 /// Lines of `fynapse-webhook` for these deliveries.
@@ -119,8 +124,7 @@ async fn lines_of_webhook(log_level: &str, deliveries: &[Delivery]) -> Vec<Strin
 
 /// Lines for a new event, the same again, and one that is signed with another secret.
 async fn lines_of_deliveries(log_level: &str) -> Vec<String> {
-    let forged = Delivery { secret: "another", status: 403, ..GENUINE };
-    lines_of_webhook(log_level, &[GENUINE, GENUINE, forged]).await
+    lines_of_webhook(log_level, &[GENUINE, GENUINE, GENUINE.signed_with("another")]).await
 }
 
 /// Lines of `event-worker` for a batch of `messages` new events.
@@ -224,14 +228,14 @@ async fn a_batch_is_a_line_for_each_message_and_the_last_has_the_metrics() {
     assert_eq!((metrics(&lines[..9]).len(), metrics(&lines[9..])), (0, expected));
 }
 
-/// A line of the access log, of a delivery by Fynapse.
-fn access_line() -> String {
+/// A line of the access log, of a delivery on this route.
+pub(crate) fn access_line(route: &str, status: &str) -> String {
     let stage = &template()["Resources"]["HttpApiStage"]["Properties"];
     let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
     let values = [
         ("$context.requestId", REQUEST_ID),
-        ("$context.routeKey", "POST /webhooks/fynapse"),
-        ("$context.status", "200"),
+        ("$context.routeKey", route),
+        ("$context.status", status),
         ("$context.responseLatency", "25"),
         ("$context.integrationStatus", "200"),
     ];
@@ -257,7 +261,7 @@ async fn bytes_of_deliveries() -> (usize, usize) {
 /// At 0.50 dollars per GB of 2^30 bytes. CloudWatch counts the bytes of each message, without its time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documents_say_how_many_bytes_an_event_logs_and_what_they_cost() {
-    let gateway = access_line().len();
+    let gateway = access_line("POST /webhooks/fynapse", "200").len();
     let (recorded, duplicate) = bytes_of_deliveries().await;
     let bytes = |lines: Vec<String>| lines.iter().map(String::len).sum::<usize>();
     let bursts = gateway + recorded + bytes(lines_of_batch(10).await) / 10;

@@ -14,6 +14,7 @@ mod balances;
 mod batch_events;
 mod cold_start;
 mod contracts;
+mod flood_cost;
 mod lambda_invoke;
 mod lists;
 mod log_lines;

@@ -7,6 +7,7 @@ mod citations;
 mod console_pages;
 mod cost_table;
 mod dependencies;
+mod doctor;
 pub(crate) mod documents;
 mod emitted_metrics;
 mod event_schemas;

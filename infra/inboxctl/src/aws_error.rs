@@ -71,6 +71,11 @@ pub(crate) fn explain(fault: &AwsError, resource: &ResourceRef) -> String {
     format!("{action} on {resource}: {cause}{}{advice}", if advice.is_empty() { "" } else { " — " })
 }
 
+/// Returns `true` if the caller has no permission for the call.
+pub(crate) fn is_access_denied(kind: &AwsErrorKind) -> bool {
+    matches!(kind, AwsErrorKind::Service(code) if matches!(categorize(code), ErrorCategory::AccessDenied))
+}
+
 fn advice(fault: &AwsError, resource: &ResourceRef) -> String {
     match &fault.kind {
         AwsErrorKind::Service(code) => match categorize(code) {

@@ -14,16 +14,14 @@ use serde_json::{Value, json};
 
 use crate::aws_error::{ResourceRef, explain};
 use crate::loopback::is_loopback;
-use crate::sigv4_client::{AwsService, SigV4Client, read_body};
+use crate::sigv4_client::{AwsService, SigV4Client};
 use crate::target::Target;
 
-const CLOUDWATCH: AwsService = AwsService { sdk_id: "CloudWatch", signing_name: "monitoring" };
+pub(crate) const CLOUDWATCH: AwsService = AwsService { sdk_id: "CloudWatch", signing_name: "monitoring" };
 const GET_METRIC_DATA: &str = "cloudwatch:GetMetricData";
 const OPERATION: &str = "GraniteServiceVersion20100801.GetMetricData";
 /// The page waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Fourteen metrics of an hour take 20 KB.
-const RESPONSE_MAX_BYTES: usize = 1024 * 1024;
 const MINUTE_MS: i64 = 60_000;
 
 /// Names of the queues whose metrics are read.
@@ -51,15 +49,16 @@ struct GetMetricDataResponse {
     metric_data_results: Vec<MetricDataResult>,
 }
 
+/// Values of one query.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct MetricDataResult {
-    id: String,
+pub(crate) struct MetricDataResult {
+    pub(crate) id: String,
     /// Seconds since the epoch.
     #[serde(default)]
-    timestamps: Vec<f64>,
+    pub(crate) timestamps: Vec<f64>,
     #[serde(default)]
-    values: Vec<f64>,
+    pub(crate) values: Vec<f64>,
 }
 
 /// Reads the metrics of the last hour.
@@ -71,9 +70,8 @@ pub(crate) async fn read_last_hour(target: &Target, queues: &MonitoredQueues) ->
     let namespace = target.metrics_namespace();
     let namespace = namespace.ok_or("CloudWatch's metrics are those of a stack: name it with --stack")?;
     let requested = requested_metrics(&namespace, queues);
-    let now = target.now();
-    let start = first_minute(now);
-    let series = get_metric_data(target, &requested, start, now)
+    let start = first_minute(target.now());
+    let series = read_series(target, &requested, start)
         .await
         .map_err(|error| explain(&error, &ResourceRef::new("the metrics of", namespace, "--stack")))?;
     let endpoint = target.account.endpoint_url(CLOUDWATCH.sdk_id).and_then(|url| Url::parse(&url).ok());
@@ -81,20 +79,12 @@ pub(crate) async fn read_last_hour(target: &Target, queues: &MonitoredQueues) ->
     Ok(LastHour { source: if is_local { MetricSource::Local } else { MetricSource::CloudWatch }, series })
 }
 
-async fn get_metric_data(
+async fn read_series(
     target: &Target,
     requested: &[RequestedMetric],
     start: UnixMillis,
-    now: UnixMillis,
 ) -> Result<Vec<MetricSeries>, AwsError> {
-    let fault = |kind| AwsError { action: GET_METRIC_DATA, kind };
-    let client = SigV4Client::new(target, TIMEOUT).map_err(|_| fault(AwsErrorKind::Construction))?;
-    let body = request_body(requested, start).to_string().into_bytes();
-    let signed_at = SystemTime::UNIX_EPOCH + Duration::from_millis(now.0.unsigned_abs());
-    let response = client.post_json(&CLOUDWATCH, GET_METRIC_DATA, OPERATION, body, signed_at).await?;
-    let body = read_body(response, RESPONSE_MAX_BYTES).await.map_err(fault)?;
-    let response = serde_json::from_slice::<GetMetricDataResponse>(&body);
-    let results = response.map_err(|_| fault(AwsErrorKind::UnreadableResponse))?.metric_data_results;
+    let results = get_metric_data(target, &request_body(requested, start)).await?;
     let series = requested.iter().enumerate().map(|(index, requested)| {
         let result = results.iter().find(|result| result.id == query_id(index));
         MetricSeries {
@@ -104,6 +94,23 @@ async fn get_metric_data(
         }
     });
     Ok(series.collect())
+}
+
+/// Calls `GetMetricData`.
+///
+/// # Errors
+///
+/// The call failed.
+pub(crate) async fn get_metric_data(
+    target: &Target,
+    body: &Value,
+) -> Result<Vec<MetricDataResult>, AwsError> {
+    let construction = |_| AwsError { action: GET_METRIC_DATA, kind: AwsErrorKind::Construction };
+    let client = SigV4Client::new(target, TIMEOUT).map_err(construction)?;
+    let signed_at = SystemTime::UNIX_EPOCH + Duration::from_millis(target.now().0.unsigned_abs());
+    let response: GetMetricDataResponse =
+        client.post_json(&CLOUDWATCH, GET_METRIC_DATA, OPERATION, body, signed_at).await?;
+    Ok(response.metric_data_results)
 }
 
 /// Start of the first of the minutes: the last one is the current one.
@@ -176,7 +183,7 @@ fn request_body(requested: &[RequestedMetric], start: UnixMillis) -> Value {
 }
 
 /// An id begins with a small letter.
-fn query_id(index: usize) -> String {
+pub(crate) fn query_id(index: usize) -> String {
     format!("m{index}")
 }
 
@@ -193,7 +200,7 @@ fn minutes(result: &MetricDataResult, start: UnixMillis) -> [Option<u64>; LAST_H
 }
 
 /// A number without its fraction; 0 if it is negative or too large. (A span of time is what the standard library converts.)
-fn whole_secs(number: f64) -> Duration {
+pub(crate) fn whole_secs(number: f64) -> Duration {
     Duration::try_from_secs_f64(number).unwrap_or_default()
 }
 

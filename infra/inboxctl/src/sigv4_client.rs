@@ -12,11 +12,15 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use inbox_aws::ca_bundle::is_certificate_error;
 use inbox_aws::{AwsError, AwsErrorKind};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::target::Target;
 
 /// Most bytes that are read of a response with an error.
 const ERROR_MAX_BYTES: usize = 64 * 1024;
+/// Most bytes that are read of a response that is parsed. A page of 100 alarms has some 200 KB.
+const RESPONSE_MAX_BYTES: usize = 1024 * 1024;
 
 /// Names of an AWS service.
 pub(crate) struct AwsService {
@@ -54,24 +58,62 @@ impl<'a> SigV4Client<'a> {
         self.send(service, action, http::Request::get(url).body(Vec::new()), now).await
     }
 
+    /// Sends a GET, and parses the JSON of the response.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SigV4Client::get`], or the response is not that JSON.
+    pub(crate) async fn get_json<T: DeserializeOwned>(
+        &self,
+        service: &AwsService,
+        action: &'static str,
+        path: &str,
+        now: SystemTime,
+    ) -> Result<T, AwsError> {
+        parse_json(action, self.get(service, action, path, now).await?).await
+    }
+
     /// Calls an operation of a service that speaks AWS JSON 1.0: `target` is the value of `x-amz-target`.
     ///
     /// # Errors
     ///
-    /// As for [`SigV4Client::get`].
-    pub(crate) async fn post_json(
+    /// As for [`SigV4Client::get_json`].
+    pub(crate) async fn post_json<T: DeserializeOwned>(
         &self,
         service: &AwsService,
         action: &'static str,
         target: &str,
-        body: Vec<u8>,
+        body: &impl Serialize,
         now: SystemTime,
-    ) -> Result<reqwest::Response, AwsError> {
+    ) -> Result<T, AwsError> {
+        let body =
+            serde_json::to_vec(body).map_err(|_| AwsError { action, kind: AwsErrorKind::Construction })?;
         let request = http::Request::post(format!("{}/", self.endpoint(service)))
             .header("content-type", "application/x-amz-json-1.0")
             .header("x-amz-target", target)
             .body(body);
-        self.send(service, action, request, now).await
+        parse_json(action, self.send(service, action, request, now).await?).await
+    }
+
+    /// Calls an operation of a service that speaks AWS's query protocol: `form` is encoded. Returns the XML of the response.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SigV4Client::get`], or the response is too long.
+    pub(crate) async fn post_query(
+        &self,
+        service: &AwsService,
+        action: &'static str,
+        form: String,
+        now: SystemTime,
+    ) -> Result<String, AwsError> {
+        let request = http::Request::post(format!("{}/", self.endpoint(service)))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.into_bytes());
+        let fault = |kind| AwsError { action, kind };
+        let response = self.send(service, action, request, now).await?;
+        let body = read_body(response, RESPONSE_MAX_BYTES).await.map_err(fault)?;
+        String::from_utf8(body).map_err(|_| fault(AwsErrorKind::UnreadableResponse))
     }
 
     async fn send(
@@ -159,15 +201,21 @@ fn default_endpoint(service: &AwsService, region: Option<&Region>) -> String {
     format!("https://{}.{region}.{suffix}", service.signing_name)
 }
 
+async fn parse_json<T: DeserializeOwned>(
+    action: &'static str,
+    response: reqwest::Response,
+) -> Result<T, AwsError> {
+    let fault = |kind| AwsError { action, kind };
+    let body = read_body(response, RESPONSE_MAX_BYTES).await.map_err(fault)?;
+    serde_json::from_slice(&body).map_err(|_| fault(AwsErrorKind::UnreadableResponse))
+}
+
 /// Reads a body of at most this many bytes.
 ///
 /// # Errors
 ///
 /// It is longer, or did not come whole.
-pub(crate) async fn read_body(
-    mut response: reqwest::Response,
-    max_bytes: usize,
-) -> Result<Vec<u8>, AwsErrorKind> {
+async fn read_body(mut response: reqwest::Response, max_bytes: usize) -> Result<Vec<u8>, AwsErrorKind> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| AwsErrorKind::Connection)? {
         if body.len() + chunk.len() > max_bytes {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test's own code")]
 
+#[path = "inboxctl/account_stub.rs"]
+mod account_stub;
 #[path = "inboxctl/aws_account.rs"]
 mod aws_account;
 #[path = "inboxctl/aws_profiles.rs"]
@@ -20,6 +22,8 @@ mod console;
 mod console_metrics;
 #[path = "inboxctl/doctor.rs"]
 mod doctor;
+#[path = "inboxctl/doctor_account.rs"]
+mod doctor_account;
 #[path = "inboxctl/doctor_findings.rs"]
 mod doctor_findings;
 #[path = "inboxctl/function_code.rs"]

@@ -1,5 +1,6 @@
-//! `inboxctl doctor`: read-only checks for stuck items and for settings on which the promises depend.
+//! `inboxctl doctor`: read-only checks for stuck items, and for settings of the stack and its account on which the promises depend.
 
+mod account;
 mod backlog;
 pub(crate) mod check_result;
 mod function_code;
@@ -45,20 +46,24 @@ pub(crate) async fn run(target: &Target, args: DoctorArgs) -> anyhow::Result<Doc
     Ok(DoctorReport::worst_first(checks))
 }
 
-/// Runs the checks. Without `may_scan`, those that read the whole table are skipped.
+/// Runs the checks. Unless `is_thorough`, those that read the whole table are skipped, and those of the code and the account left out:
+/// a page runs the checks again and again.
 pub(crate) async fn run_checks(
     target: &Target,
     has_worker: bool,
-    may_scan: bool,
+    is_thorough: bool,
 ) -> anyhow::Result<Vec<CheckResult>> {
     // Otherwise every check would wait for AWS and report the same error.
     target.check_reachable().await?;
     let has_worker = has_worker && !target.is_worker_disabled();
     let mut checks = resource_settings::checks(target, has_worker).await?;
-    checks.extend(function_code::check(target).await);
+    if is_thorough {
+        checks.extend(function_code::check(target).await);
+        checks.extend(account::checks(target).await?);
+    }
     checks.push(parameters::check(target));
     checks.extend(secrets::checks(target).await);
-    checks.extend(backlog::checks(target, has_worker, may_scan).await?);
+    checks.extend(backlog::checks(target, has_worker, is_thorough).await?);
     checks.extend(poll_checks(target).await?);
     Ok(checks)
 }

@@ -24,15 +24,16 @@ enum DeniedCall {
     Object,
 }
 
-/// Serves AWS with a stack `ours` of three functions, where `event-worker` runs this code; returns its URL.
+/// Serves AWS with a stack `ours` of three functions, where `event-worker` runs this code; returns its URL. `left_out` is the parameter
+/// of a part that the stack is deployed without.
 async fn serve_aws_stub(
-    worker_enabled: &'static str,
+    left_out: &'static str,
     worker_runs: &'static str,
     denied_call: DeniedCall,
 ) -> String {
     let describe = move |body: String| async move {
         let parameter = format!(
-            "<member><ParameterKey>EventWorkerEnabled</ParameterKey><ParameterValue>{worker_enabled}</ParameterValue></member>"
+            "<member><ParameterKey>{left_out}</ParameterKey><ParameterValue>false</ParameterValue></member>"
         );
         let stack = format!(
             "<StackName>ours</StackName><CreationTime>2026-01-02T03:04:05Z</CreationTime>\
@@ -99,9 +100,10 @@ fn template() -> String {
     };
     let mut worker = function("event-worker");
     worker["Condition"] = "WithEventWorker".into();
+    let mut webhook = function("fynapse-webhook");
+    webhook["Condition"] = "WithFynapse".into();
     let table = json!({"Type": "AWS::DynamoDB::Table"});
-    let resources =
-        json!({"A": function("event-relay"), "B": worker, "C": function("fynapse-webhook"), "D": table});
+    let resources = json!({"A": function("event-relay"), "B": worker, "C": webhook, "D": table});
     json!({"Resources": resources}).to_string()
 }
 
@@ -133,16 +135,17 @@ async fn code_check_line(harness: &CliHarness, words: &str, aws: &str) -> String
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn code_that_the_stack_did_not_deploy_is_named() {
     let harness = CliHarness::new().await;
-    for (enabled, worker_runs, expected) in [
-        ("true", ITS_SHA256, "ok function code 3 of 3 run what the stack has deployed"),
+    for (left_out, worker_runs, expected) in [
+        ("RightfootEnabled", ITS_SHA256, "ok function code 3 of 3 run what the stack has deployed"),
         (
-            "true",
+            "RightfootEnabled",
             ANOTHER_SHA256,
             "warn function code ours-event-worker: not the code that the stack has deployed",
         ),
-        ("false", ANOTHER_SHA256, "ok function code 2 of 2 run what the stack has deployed"),
+        ("EventWorkerEnabled", ANOTHER_SHA256, "ok function code 2 of 2 run what the stack has deployed"),
+        ("FynapseEnabled", ITS_SHA256, "ok function code 2 of 2 run what the stack has deployed"),
     ] {
-        let aws = serve_aws_stub(enabled, worker_runs, DeniedCall::Nothing).await;
+        let aws = serve_aws_stub(left_out, worker_runs, DeniedCall::Nothing).await;
         assert_eq!(code_check_line(&harness, "--stack ours --table inbox doctor", &aws).await, expected);
     }
 }
@@ -162,7 +165,7 @@ async fn code_that_may_not_be_compared_is_said_with_the_permission() {
         ),
         (DeniedCall::Object, "s3:GetObject on object 0123 4: AccessDenied — your role needs s3:GetObject"),
     ] {
-        let aws = serve_aws_stub("true", ITS_SHA256, denied_call).await;
+        let aws = serve_aws_stub("RightfootEnabled", ITS_SHA256, denied_call).await;
         let line = code_check_line(&harness, "--stack ours --table inbox doctor", &aws).await;
         assert!(
             line.starts_with("- function code ") && line.ends_with(&format!("not compared: {why}")),

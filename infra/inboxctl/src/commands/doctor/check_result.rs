@@ -3,7 +3,7 @@
 use inbox_aws::{AwsError, AwsErrorKind};
 use serde::Serialize;
 
-use crate::aws_error::{ResourceRef, explain};
+use crate::aws_error::{ResourceRef, explain, is_access_denied};
 use crate::target::Target;
 
 /// Result of one check.
@@ -76,6 +76,19 @@ impl CheckResult {
         let finding = explain(fault, resource);
         let status = if is_not_found(&finding) { CheckStatus::Fail } else { CheckStatus::Unknown };
         Self { check, status, finding, advice: None }
+    }
+
+    /// As [`CheckResult::from_error`], for a call that an operator need not have the permission for: without it, the check is skipped.
+    pub(crate) fn from_optional_call(
+        target: &Target,
+        check: &'static str,
+        fault: &AwsError,
+        resource: &ResourceRef,
+    ) -> Self {
+        if is_access_denied(&fault.kind) {
+            return Self::skipped(check, format!("not checked: {}", explain(fault, resource)));
+        }
+        Self::from_error(target, check, fault, resource)
     }
 }
 

@@ -11,6 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
 use inbox_aws::{AwsError, AwsErrorKind};
+use inbox_core::delivery::Provider;
+use inbox_core::providers::ProviderSpec;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,7 +24,7 @@ use crate::sigv4_client::{AwsService, SigV4Client};
 use crate::target::Target;
 
 const CHECK: &str = "function code";
-const LAMBDA: AwsService = AwsService { sdk_id: "Lambda", signing_name: "lambda" };
+pub(super) const LAMBDA: AwsService = AwsService { sdk_id: "Lambda", signing_name: "lambda" };
 const S3: AwsService = AwsService { sdk_id: "S3", signing_name: "s3" };
 const GET_CONFIGURATION: &str = "lambda:GetFunctionConfiguration";
 const GET_OBJECT: &str = "s3:GetObject";
@@ -103,17 +105,25 @@ async fn deployed_functions(target: &Target, stack: &str) -> anyhow::Result<Vec<
         .with_resource(&resource)?;
     let template = serde_json::from_str(answer.template_body().unwrap_or_default())
         .map_err(|_| anyhow::anyhow!("the template of {resource} is not JSON"))?;
-    Ok(parse_functions(&template, stack, target.is_worker_disabled()))
+    Ok(parse_functions(&template, stack, &unmet_conditions(target)))
 }
 
-fn parse_functions(template: &Value, stack: &str, has_no_worker: bool) -> Vec<DeployedFunction> {
+/// Conditions of the template that the stack's parameters do not meet.
+fn unmet_conditions(target: &Target) -> Vec<String> {
+    let providers = Provider::ALL.iter().filter(|provider| target.disabled_text(**provider).is_some());
+    let providers = providers.map(|provider| format!("With{}", ProviderSpec::of(*provider).title));
+    let worker = target.is_worker_disabled().then(|| "WithEventWorker".to_owned());
+    providers.chain(worker).collect()
+}
+
+fn parse_functions(template: &Value, stack: &str, unmet_conditions: &[String]) -> Vec<DeployedFunction> {
     let resources =
         template.get("Resources").and_then(Value::as_object).into_iter().flat_map(|all| all.values());
-    let is = |resource: &Value, field, value| resource.get(field).is_some_and(|it| it == value);
+    let is = |resource: &Value, field: &str, value: &str| resource.get(field).is_some_and(|it| it == value);
     let functions = resources
         .filter(|it| is(it, "Type", "AWS::Lambda::Function"))
-        // The template lists the worker even if the stack is deployed without it.
-        .filter(|it| !(has_no_worker && is(it, "Condition", "WithEventWorker")));
+        // The template lists every function, also those that the stack is deployed without.
+        .filter(|it| !unmet_conditions.iter().any(|condition| is(it, "Condition", condition)));
     let parse_function = |resource: &Value| {
         let text = |path| resource.pointer(path).and_then(Value::as_str);
         Some(DeployedFunction {
@@ -138,15 +148,9 @@ async fn runs_deployed_code(
         move |fault: AwsError| explain(&fault, &resource)
     };
     let path = format!("/2015-03-31/functions/{function}/configuration");
-    let running = async {
-        let answer = aws.get(&LAMBDA, GET_CONFIGURATION, &path, now).await?;
-        let invalid_response =
-            || AwsError { action: GET_CONFIGURATION, kind: AwsErrorKind::UnreadableResponse };
-        let body = answer.bytes().await.map_err(|_| invalid_response())?;
-        let configuration = serde_json::from_slice::<FunctionConfiguration>(&body);
-        configuration.map(|it| it.code_sha256).map_err(|_| invalid_response())
-    };
-    let running = running.await.map_err(describe_error("function", function))?;
+    let running = aws.get_json(&LAMBDA, GET_CONFIGURATION, &path, now).await;
+    let FunctionConfiguration { code_sha256: running } =
+        running.map_err(describe_error("function", function))?;
     let path = format!("/{bucket}/{}", utf8_percent_encode(key, RESERVED));
     let zip = async {
         let mut answer = aws.get(&S3, GET_OBJECT, &path, now).await?;
