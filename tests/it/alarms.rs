@@ -7,6 +7,7 @@
 //! - [`aws_metrics`]: AWS's metrics, derived from ours by stated rules.
 //! - [`weeks`]: weeks of a healthy system; `extract_run` is a run of 100,000 events in one of them.
 //! - [`faults`]: the fault of each alarm, and the time in which it notifies.
+//! - [`repeats`]: how often it notifies of what happens again.
 
 mod aws_metrics;
 mod cloudwatch;
@@ -15,5 +16,6 @@ mod extract_run;
 mod faults;
 mod recorded_runs;
 mod recordings;
+mod repeats;
 mod series;
 mod weeks;

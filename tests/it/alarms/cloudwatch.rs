@@ -196,6 +196,20 @@ impl Alarm {
         }
     }
 
+    /// The smallest whole number that breaches the threshold.
+    pub(super) fn smallest_breach(&self) -> f64 {
+        match self.comparison {
+            Comparison::Greater => self.threshold + 1.0,
+            Comparison::GreaterOrEqual => self.threshold,
+            Comparison::Less => self.threshold - 1.0,
+        }
+    }
+
+    /// True if the values of a period add up.
+    pub(super) fn adds_up(&self) -> bool {
+        self.statistic == Statistic::Sum
+    }
+
     fn is_breaching(&self, datapoint: f64) -> bool {
         match self.comparison {
             Comparison::Greater => datapoint > self.threshold,
