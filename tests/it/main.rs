@@ -10,6 +10,7 @@
     reason = "a test's own code: a surprise shall end the test"
 )]
 
+mod alarms;
 mod balances;
 mod batch_events;
 mod cold_start;

@@ -26,7 +26,8 @@ use std::path::{Path, PathBuf};
 
 use inbox_core::delivery::Provider;
 
-pub(crate) use template::template;
+pub(crate) use monitoring::as_written;
+pub(crate) use template::{resources, template, template_at};
 
 /// A file of the repository, by its path from the root.
 struct SourceFile {
@@ -50,7 +51,7 @@ fn starts_comment(line: &str) -> bool {
     line.starts_with("//")
 }
 
-fn repository_root() -> PathBuf {
+pub(crate) fn repository_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
