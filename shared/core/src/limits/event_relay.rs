@@ -8,6 +8,8 @@ pub const RELAY_BACKOFF_MAX_MS: u64 = 15 * 60 * 1_000;
 pub const RELAY_BATCH_MESSAGES: usize = 10;
 /// Most bytes in one relay batch (SQS allows 1 MiB).
 pub const RELAY_BATCH_BYTES: usize = 900 * 1024;
+/// Batches that a run relays at the same time.
+pub const RELAY_CONCURRENCY: usize = 8;
 /// Rejections of one record by SQS itself after which it is quarantined.
 pub const RELAY_SQS_ERRORS_MAX: u64 = 10;
 /// Time budget of one relay run.
