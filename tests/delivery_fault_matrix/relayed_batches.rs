@@ -79,11 +79,11 @@ impl Scenario for RelayRun {
 
     /// A fault that lasts hits the batches side by side; these are its kinds: not applied, applied unseen, and crashed.
     fn durations(self, fault: Fault) -> &'static [FaultDuration] {
-        match fault {
-            Fault::AccessDenied | Fault::TimeoutAfter | Fault::CrashAfter => {
-                &[FaultDuration::Once, FaultDuration::Persistent]
-            }
-            _ => &[FaultDuration::Once],
+        const LASTING: [Fault; 3] = [Fault::AccessDenied, Fault::TimeoutAfter, Fault::CrashAfter];
+        if LASTING.contains(&fault) {
+            &[FaultDuration::Once, FaultDuration::Persistent]
+        } else {
+            &[FaultDuration::Once]
         }
     }
 

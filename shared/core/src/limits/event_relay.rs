@@ -16,6 +16,8 @@ pub const RELAY_SQS_ERRORS_MAX: u64 = 10;
 pub const RELAY_BUDGET_SECS: u64 = 50;
 /// Timeout of the relay function.
 pub const RELAY_TIMEOUT_SECS: u64 = 60;
+/// Memory of the relay function, in MB: its share of a processor grows with it, and a backlog needs that.
+pub const RELAY_MEMORY_MB: u64 = 1_024;
 /// Part of the invocation's time that a relay run does not use for new work: the last calls and the report.
 pub const RELAY_RESERVE_MS: u64 = 8_000;
 /// Time that calls in flight at the end of the budget may still take.
