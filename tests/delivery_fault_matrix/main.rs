@@ -11,6 +11,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's own code")]
 
+mod relayed_batches;
+
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};

@@ -270,9 +270,27 @@ async fn a_queue_that_is_down_ends_the_run_before_it_puts_off_every_record() {
 }
 
 #[tokio::test]
+async fn a_queue_that_goes_down_in_a_run_puts_off_only_the_batches_that_are_on_their_way() {
+    let world = unsent_events(120).await;
+    let batches = AtomicUsize::new(0);
+    world.stack.connector.set_fault_plan(move |call| {
+        let is_first = || batches.fetch_add(1, Ordering::SeqCst) == 0;
+        (call.operation == "SendMessageBatch" && !is_first()).then_some(Fault::AccessDenied)
+    });
+    let run = run_relay(&world, BUDGET).await;
+    // The first batch goes alone, then eight at most side by side (`RELAY_CONCURRENCY`).
+    assert_eq!((run.sent, run.failed + run.remaining), (10, 110));
+    assert!((10..=80).contains(&run.failed), "{run:?}");
+    world.stack.connector.clear_fault_plan();
+    assert_eq!(run_relay(&world, BUDGET).await.sent, run.remaining, "these were not put off");
+    world.drain_outbox().await;
+    assert_eq!(world.drain_event_ids().await.len(), 120);
+}
+
+#[tokio::test]
 async fn a_run_stays_in_its_time_budget_and_leaves_the_rest_due() {
     let world = unsent_events(120).await;
-    assert_eq!(counts(&run_relay(&world, Duration::ZERO).await), (50, 0, 0, 120));
+    assert_eq!(counts(&run_relay(&world, Duration::ZERO).await), (0, 0, 0, 120));
     assert_eq!(calls(&world, "UpdateItem"), 0, "nothing is claimed that cannot be sent");
     assert_eq!(counts(&run_relay(&world, BUDGET).await), (120, 120, 0, 0));
     assert_eq!(world.drain_event_ids().await.len(), 120);

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::stream::{self, StreamExt};
 use inbox_aws::iam::Resource;
@@ -31,6 +32,11 @@ pub trait Scenario: Copy + fmt::Debug + Send + Sync + 'static {
         scene: Self::Scene,
         outcome: Self::Outcome,
     ) -> impl Future<Output = CellResult> + Send;
+
+    /// The calls that are combined with faults, of all calls of the scenario.
+    fn faulted_calls(calls: &[AwsCall]) -> Vec<AwsCall> {
+        calls.to_vec()
+    }
 
     /// Faults that fit this call, besides those that fit any call of its kind.
     fn further_faults(_call: &AwsCall) -> &'static [Fault] {
@@ -83,13 +89,23 @@ impl<S: Scenario> Cell<S> {
         self.calls.iter().rfind(|call| call.operation == operation).unwrap().index
     }
 
+    /// The faulted call is recognized by what it does, because the order of calls that are made side by side may differ.
     fn fault_plan(&self) -> impl Fn(&AwsCall) -> Option<Fault> + Send + Sync + use<S> {
-        let (at, operation) = (self.call.index, self.call.operation.clone());
-        let (fault, duration) = (self.fault, self.duration);
+        let (faulted, fault, duration) = (self.call.clone(), self.fault, self.duration);
+        let equals = move |call: &AwsCall| {
+            (&call.operation, &call.event_ids) == (&faulted.operation, &faulted.event_ids)
+        };
+        let equal_before = self.calls.iter().take_while(|call| call.index < self.call.index);
+        let nth = equal_before.filter(|call| equals(call)).count();
+        let operation = self.call.operation.clone();
+        let equal_calls = AtomicUsize::new(0);
         move |call| {
+            let is_first_hit = equals(call) && equal_calls.fetch_add(1, Ordering::SeqCst) == nth;
             let is_hit = match duration {
-                FaultDuration::Once => call.index == at,
-                FaultDuration::Persistent => call.index >= at && call.operation == operation,
+                FaultDuration::Once => is_first_hit,
+                FaultDuration::Persistent => {
+                    call.operation == operation && equal_calls.load(Ordering::SeqCst) > nth
+                }
             };
             is_hit.then_some(fault)
         }
@@ -164,13 +180,13 @@ pub async fn dry_run<S: Scenario>(scenario: S) -> Vec<AwsCall> {
     calls
 }
 
-/// Every call, combined with every fault that fits it; a read cannot be late.
+/// Every call that the scenario names, combined with every fault that fits it; a read cannot be late.
 fn cells_of<S: Scenario>(scenario: S, calls: Vec<AwsCall>) -> Vec<Cell<S>> {
     let calls: Arc<[AwsCall]> = calls.into();
     let mut cells = Vec::new();
-    for call in calls.iter() {
+    for call in S::faulted_calls(&calls) {
         let late: &[Fault] = if call.is_read() { &[] } else { &Fault::FOR_ANY_WRITE };
-        for fault in Fault::FOR_ANY_CALL.iter().chain(late).chain(S::further_faults(call)) {
+        for fault in Fault::FOR_ANY_CALL.iter().chain(late).chain(S::further_faults(&call)) {
             cells.extend(scenario.durations(*fault).iter().map(|duration| Cell {
                 scenario,
                 call: call.clone(),

@@ -1,15 +1,16 @@
 //! Runs a function's real binary as Lambda does: the process polls a runtime API for invocations.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
+use local::lambda_api::FUNCTION_NAMES;
 use local::stack::{self, INBOX_TABLE};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -110,14 +111,14 @@ impl LambdaProcess {
         peak.trim().parse::<u64>().unwrap() * 1_024
     }
 
-    /// CPU time of the live threads (Linux's `schedstat`, in nanoseconds). Threads that have ended are not included.
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// CPU time of the live threads. Threads that have ended are not included.
     pub fn cpu_time(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
-        let nanos = tasks.filter_map(|task| {
-            let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            stat.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(nanos.sum())
+        cpu_time_of(self.process_id())
     }
 
     /// Waits until the process ends by itself, and returns its exit code.
@@ -169,6 +170,30 @@ impl Drop for AwsEndpoint {
     }
 }
 
+/// CPU time of a process's live threads (Linux's `schedstat`, in nanoseconds); zero if it has ended.
+pub fn cpu_time_of(process_id: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{process_id}/task"));
+    let nanos = tasks.into_iter().flatten().filter_map(|task| {
+        let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        stat.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+/// Path of a function that `cargo lambda build --release` has built, in its folder of functions. Panics with the command if it
+/// is missing.
+pub fn deployed_binary(functions: &Path, name: &str) -> PathBuf {
+    let path = functions.join(name).join("bootstrap");
+    let packages: Vec<_> = FUNCTION_NAMES.iter().map(|name| format!("-p {name}")).collect();
+    let packages = packages.join(" ");
+    assert!(
+        path.is_file(),
+        "{} is missing: cargo lambda build --release {packages} -p baseline",
+        path.display()
+    );
+    path
+}
+
 /// Builds a binary of the workspace in this test's or bench's profile, and returns its path.
 pub async fn build_binary(name: &str) -> PathBuf {
     let mut directory = std::env::current_exe().unwrap();
@@ -215,15 +240,11 @@ async fn next_invocation(State(api): State<Arc<RuntimeApi>>) -> Response {
         .unwrap()
 }
 
-async fn accept_response(
-    State(api): State<Arc<RuntimeApi>>,
-    Path(_): Path<String>,
-    body: String,
-) -> Response {
+async fn accept_response(State(api): State<Arc<RuntimeApi>>, body: String) -> Response {
     send_result(&api, RuntimeResult::Response(serde_json::from_str(&body).unwrap_or_default()))
 }
 
-async fn accept_error(State(api): State<Arc<RuntimeApi>>, Path(_): Path<String>, body: String) -> Response {
+async fn accept_error(State(api): State<Arc<RuntimeApi>>, body: String) -> Response {
     send_result(&api, RuntimeResult::Error(serde_json::from_str(&body).unwrap_or_default()))
 }
 

@@ -13,6 +13,7 @@ pub mod interleave;
 pub mod lambda_process;
 pub mod operator;
 pub mod rightfoot_world;
+pub mod simulated_network;
 pub mod tls_proxy;
 pub mod worker_effects;
 

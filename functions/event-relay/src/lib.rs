@@ -1,6 +1,8 @@
 //! The Lambda function `event-relay`: enqueues events that were recorded but are not on the queue.
 
 pub mod relay;
+mod relay_batch;
+mod run_context;
 
 use std::time::Duration;
 

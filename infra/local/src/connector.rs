@@ -228,11 +228,16 @@ impl AwsConnector {
                 sdk_response(answer)
             }
             Some(fault) => {
+                let result = request.send_with_fault(fault).await;
+                // Only now: of several calls at the same time, another may have crashed the process before this one was applied.
                 self.log_outcome(
                     &call,
                     delayed.as_ref().map_or(CallOutcome::Faulted(fault), |_| CallOutcome::Delayed),
                 );
-                request.send_with_fault(fault).await
+                if fault.is_crash() {
+                    crash().await;
+                }
+                result
             }
         };
         // Before this attempt's own delayed request is stored, so that it waits for the next attempt.

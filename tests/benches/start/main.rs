@@ -30,7 +30,6 @@
 )]
 
 mod report;
-mod simulated_network;
 mod workloads;
 
 use std::path::{Path, PathBuf};
@@ -38,7 +37,7 @@ use std::process::exit;
 use std::time::{Duration, Instant};
 
 use local::lambda_api::FUNCTION_NAMES;
-use tests::lambda_process::{LambdaProcess, RuntimeResult};
+use tests::lambda_process::{LambdaProcess, RuntimeResult, deployed_binary};
 use tokio::process::Command;
 use tokio::time::sleep;
 
@@ -105,7 +104,8 @@ impl BenchOptions {
     /// Measures the processes of each kind in turn, round after round, so that the machine's load affects all of them
     /// alike. The first round only fills the file caches and is not counted.
     async fn measure(&self, name: &'static str) -> FunctionResult {
-        let [ours, baseline] = [name.to_owned(), format!("baseline-{name}")].map(|name| self.binary(&name));
+        let [ours, baseline] =
+            [name.to_owned(), format!("baseline-{name}")].map(|name| deployed_binary(&self.functions, &name));
         let python = self.python.as_ref().filter(|_| name == PEER_FUNCTION);
         let mut workload = Workload::new(name).await;
         let mut figures: [Measurements; 3] = Default::default();
@@ -124,17 +124,6 @@ impl BenchOptions {
         let peer = python.map(|_| peer);
         FunctionResult { name, ours: ours_figures, baseline, peer, zip_bytes: report::zipped_bytes(&ours) }
     }
-
-    fn binary(&self, name: &str) -> PathBuf {
-        let path = self.functions.join(name).join("bootstrap");
-        if !path.is_file() {
-            let packages: Vec<_> = FUNCTION_NAMES.iter().map(|name| format!("-p {name}")).collect();
-            let packages = packages.join(" ");
-            eprintln!("{} is missing: cargo lambda build --release {packages} -p baseline", path.display());
-            exit(2);
-        }
-        path
-    }
 }
 
 impl Measurements {
@@ -142,7 +131,7 @@ impl Measurements {
     async fn measure(&mut self, command: Command, workload: &mut Workload, events: usize) -> Vec<String> {
         let invocation = workload.next_invocation().await;
         let started = Instant::now();
-        let mut function = LambdaProcess::run(command, workload.name, &workload.env()).await;
+        let mut function = LambdaProcess::run(command, workload.name, &workload.network.env()).await;
         assert_succeeded(workload.name, &function.invoke(invocation).await);
         self.cold.push(started.elapsed());
         let mut cpu_before = Duration::ZERO;
@@ -151,7 +140,7 @@ impl Measurements {
                 cpu_before = cpu_when_idle(&function).await;
             }
             let invocation = workload.next_invocation().await;
-            workload.calls.take_sorted();
+            workload.network.calls.take_sorted();
             let started = Instant::now();
             assert_succeeded(workload.name, &function.invoke(invocation).await);
             if event >= WARM_UP_EVENTS {
@@ -162,7 +151,7 @@ impl Measurements {
         self.cpu.push(cpu / u32::try_from(events).unwrap());
         self.peak_bytes.push(function.peak_bytes());
         function.stop().await;
-        workload.calls.take_sorted()
+        workload.network.calls.take_sorted()
     }
 }
 

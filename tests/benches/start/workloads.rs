@@ -6,62 +6,24 @@ use inbox_core::providers::fynapse::signature;
 use inbox_core::secret_keys::{KeyCodec, Keys};
 use inbox_core::time::UnixSecs;
 use local::connector::Fault;
-use local::lambda_api::aws_endpoint;
-use local::stack::{
-    BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET,
-    RIGHTFOOT_URL_KEY_SECRET,
-};
 use serde_json::{Value, json};
-use tests::rightfoot_world::{RightfootWorld, submit_batch_request};
+use tests::rightfoot_world::submit_batch_request;
+use tests::simulated_network::{CALL_DELAY, SimulatedNetwork};
 use tests::{SUBJECT, completion_body, extract_body, gateway_event};
 
-use crate::simulated_network::{CallLog, serve};
-
-const SQS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SQS";
 /// Authorizers per batch.
 const AUTHORIZERS: usize = 10;
 
 /// One function's emulators, and the invocations for it.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
-    pub(crate) calls: CallLog,
-    rightfoot_world: RightfootWorld,
-    env: Vec<(&'static str, String)>,
+    pub(crate) network: SimulatedNetwork,
     invocations: usize,
 }
 
 impl Workload {
     pub(crate) async fn new(name: &'static str) -> Self {
-        let rightfoot_world = RightfootWorld::new().await;
-        let calls = CallLog::default();
-        let mut env = vec![
-            ("INBOX_TABLE", INBOX_TABLE.to_owned()),
-            ("BALANCES_TABLE", BALANCES_TABLE.to_owned()),
-            ("EVENT_BUS_NAME", EVENT_BUS.to_owned()),
-            ("FYNAPSE_SIGNING_SECRET_ID", FYNAPSE_SECRET.to_owned()),
-            ("RIGHTFOOT_URL_KEY_SECRET_ID", RIGHTFOOT_URL_KEY_SECRET.to_owned()),
-            ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY_SECRET.to_owned()),
-            ("WEBHOOK_BASE_URL", "https://inbox.example".to_owned()),
-        ];
-        // Each service has a host of its own, as in AWS.
-        for variable in [
-            "AWS_ENDPOINT_URL_DYNAMODB",
-            SQS_ENDPOINT,
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
-            "AWS_ENDPOINT_URL_EVENTBRIDGE",
-        ] {
-            let url = serve(&calls, |url| aws_endpoint(&rightfoot_world.world.stack, url.to_owned())).await;
-            if variable == SQS_ENDPOINT {
-                env.push(("EVENTS_QUEUE_URL", format!("{url}/123456789012/events")));
-            }
-            env.push((variable, url));
-        }
-        env.push(("RIGHTFOOT_API_URL", serve(&calls, |_| rightfoot_world.rightfoot.routes()).await));
-        Self { name, calls, rightfoot_world, env, invocations: 0 }
-    }
-
-    pub(crate) fn env(&self) -> Vec<(&str, &str)> {
-        self.env.iter().map(|(name, value)| (*name, value.as_str())).collect()
+        Self { name, network: SimulatedNetwork::new(CALL_DELAY).await, invocations: 0 }
     }
 
     /// Returns the next invocation. Its ids are new to the emulators.
@@ -80,7 +42,8 @@ impl Workload {
     }
 
     fn rightfoot_webhook(&self, id: &str) -> Value {
-        let token = self.rightfoot_world.world.stack.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
+        let token =
+            self.network.rightfoot_world.world.stack.mint_url_token(&SUBJECT.parse().unwrap()).unwrap();
         let headers = json!({"content-type": "application/json"});
         let path = format!("/webhooks/rightfoot/{token}");
         gateway_event(&path, headers, completion_body(id, "u-1").as_bytes(), Some(&token))
@@ -88,7 +51,7 @@ impl Workload {
 
     /// Records an event whose enqueueing fails.
     async fn event_relay(&self, id: &str) -> Value {
-        let world = &self.rightfoot_world.world;
+        let world = &self.network.rightfoot_world.world;
         world.inject_fault("SendMessage", Fault::AccessDenied);
         assert!(world.deliver_fynapse(extract_body(id)).await.is_success());
         world.stack.connector.clear_fault_plan();
@@ -104,18 +67,25 @@ impl Workload {
     /// Returns the message of a complete batch.
     async fn event_worker(&self, id: &str) -> Value {
         self.track(id).await;
-        assert!(self.rightfoot_world.world.deliver_rightfoot(completion_body(id, "u-1")).await.is_success());
-        let messages = self.rightfoot_world.world.drain_queue().await;
+        assert!(
+            self.network
+                .rightfoot_world
+                .world
+                .deliver_rightfoot(completion_body(id, "u-1"))
+                .await
+                .is_success()
+        );
+        let messages = self.network.rightfoot_world.world.drain_queue().await;
         let records = messages.iter().map(|message| json!({"messageId": message.id, "body": message.body}));
         json!({"Records": records.collect::<Vec<_>>()})
     }
 
     async fn track(&self, id: &str) {
         let people: Vec<_> = (0..AUTHORIZERS).map(|n| (format!("user-{n}"), format!("{n}.50"))).collect();
-        self.rightfoot_world.rightfoot.add_completed_batch(id, &people);
+        self.network.rightfoot_world.rightfoot.add_completed_batch(id, &people);
         let track =
             json!({"action": "track_batch", "batch_id": id, "expected": AUTHORIZERS, "subject": SUBJECT});
-        self.rightfoot_world.request(track).await;
+        self.network.rightfoot_world.request(track).await;
     }
 }
 

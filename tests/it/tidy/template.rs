@@ -115,6 +115,7 @@ fn limits_are_those_of_the_template() {
     for (what, in_template, in_code, literal) in [
         ("relay time-out", property("EventRelay", "Timeout"), limits::RELAY_TIMEOUT_SECS, 60),
         ("poller time-out", property("RightfootPoller", "Timeout"), limits::POLL_TIMEOUT_SECS, 60),
+        ("relay memory", property("EventRelay", "MemorySize"), limits::RELAY_MEMORY_MB, 1_024),
         ("requests time-out", property("RightfootRequests", "Timeout"), limits::REQUESTS_TIMEOUT_SECS, 60),
         ("worker time-out", property("EventWorker", "Timeout"), limits::WORKER_TIMEOUT_SECS, 90),
         (

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use winterbaume_core::MockResponse;
 
-use super::{crash, sdk_response};
+use super::sdk_response;
 use crate::emulator::Emulator;
 
 /// A fault to inject into a call.
@@ -61,6 +61,11 @@ impl Fault {
     /// Further faults that fit any call that writes.
     pub const FOR_ANY_WRITE: [Self; 2] = [Self::AppliedAfterRetry, Self::AppliedLater];
 
+    /// Returns `true` if the simulated process crashes.
+    pub(super) const fn is_crash(self) -> bool {
+        matches!(self, Self::CrashBefore | Self::CrashAfter)
+    }
+
     /// Returns `true` if the request is applied after its caller got a time-out.
     pub const fn is_delay(self) -> bool {
         matches!(self, Self::AppliedAfterRetry | Self::AppliedLater)
@@ -102,7 +107,7 @@ impl EmulatorRequest<'_> {
         self.emulator.handle_sdk(self.headers, self.body).await
     }
 
-    /// Injects a fault and returns the response that the caller gets.
+    /// Injects a fault and returns the response that the caller gets, unless it has crashed.
     pub(super) async fn send_with_fault(self, fault: Fault) -> Result<HttpResponse, ConnectorError> {
         let error = |status, code: &str| {
             sdk_response(MockResponse::json(status, format!(r#"{{"__type":"{code}","message":"injected"}}"#)))
@@ -130,10 +135,11 @@ impl EmulatorRequest<'_> {
             Fault::FirstEntryFailed => sdk_response(self.send_without_first_entry(false).await),
             Fault::Unprocessed => sdk_response(self.unprocessed_response()),
             Fault::FirstUnprocessed => sdk_response(self.send_without_first_write().await),
-            Fault::CrashBefore => crash().await,
+            // The connector crashes the process, so nobody gets these errors.
+            Fault::CrashBefore => Err(crashed()),
             Fault::CrashAfter => {
                 self.send().await;
-                crash().await
+                Err(crashed())
             }
         }
     }
@@ -195,4 +201,8 @@ impl EmulatorRequest<'_> {
         };
         MockResponse::json(200, answer.to_string())
     }
+}
+
+fn crashed() -> ConnectorError {
+    ConnectorError::io("the process crashed (injected)".into())
 }
