@@ -27,6 +27,7 @@ mod list_cursor;
 mod list_page;
 mod operator;
 mod outbox;
+mod personal_data;
 mod poll_store;
 mod processing;
 mod quarantine;
@@ -48,6 +49,7 @@ pub use operator::{
     TrackedWithProblem,
 };
 pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
+pub use personal_data::{Erasure, FoundItem, FoundPersonalData, PersonalData, PersonalDataKind, WhyLeft};
 pub use poll_store::{AlertedAuthorizers, BatchProgress, PollNote, PollStore};
 pub use processing::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Processing};
 pub use quarantine::Quarantine;
