@@ -65,22 +65,27 @@ fn mentions(text: &str, person: &str) -> bool {
 
 /// All texts in an attribute; a part of a payload is inflated.
 fn texts_of(name: &str, value: &AttributeValue) -> Vec<String> {
-    match value {
-        AttributeValue::S(text) => vec![text.clone()],
-        AttributeValue::Ss(texts) => texts.clone(),
-        AttributeValue::L(all) => all.iter().flat_map(|one| texts_of(name, one)).collect(),
-        AttributeValue::M(fields) => fields
-            .iter()
-            .flat_map(|(field, value)| [vec![field.clone()], texts_of(name, value)].concat())
-            .collect(),
-        AttributeValue::B(bytes) if name == "piece" => {
-            let mut payload = Vec::new();
-            let _ = DeflateDecoder::new(bytes.as_ref()).read_to_end(&mut payload);
-            vec![String::from_utf8_lossy(&payload).into_owned()]
-        }
-        AttributeValue::B(bytes) => vec![String::from_utf8_lossy(bytes.as_ref()).into_owned()],
-        _ => Vec::new(),
+    let bytes = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if let Ok(text) = value.as_s() {
+        return vec![text.clone()];
     }
+    if let Ok(texts) = value.as_ss() {
+        return texts.clone();
+    }
+    if let Ok(all) = value.as_l() {
+        return all.iter().flat_map(|one| texts_of(name, one)).collect();
+    }
+    if let Ok(fields) = value.as_m() {
+        let texts = |(field, value): (&String, _)| [vec![field.clone()], texts_of(name, value)].concat();
+        return fields.iter().flat_map(texts).collect();
+    }
+    let Ok(blob) = value.as_b() else { return Vec::new() };
+    if name != "piece" {
+        return vec![bytes(blob.as_ref())];
+    }
+    let mut payload = Vec::new();
+    let _ = DeflateDecoder::new(blob.as_ref()).read_to_end(&mut payload);
+    vec![bytes(&payload)]
 }
 
 /// A Fynapse event that names these people; large ones are stored in parts.

@@ -65,8 +65,9 @@ impl World {
     /// Finds everything that is stored of a person in both tables, as `inboxctl person show` does.
     pub async fn find_person(&self, person: &str) -> Result<FoundPersonalData, AwsError> {
         let (store, person) = (self.personal_data(), Id::new(person).expect("an id"));
-        let mut found = store.find_in_inbox(&person, self.now(), |_| {}).await?;
-        store.add_balances(&person, &mut found).await?;
+        // On the heap: with the SDK's calls inside, the futures are too large to be moved about.
+        let mut found = Box::pin(store.find_in_inbox(&person, self.now(), |_| {})).await?;
+        Box::pin(store.add_balances(&person, &mut found)).await?;
         Ok(found)
     }
 
@@ -74,11 +75,13 @@ impl World {
     pub async fn erase_person(&self, person: &str) -> Result<Vec<(PersonalDataKind, WhyLeft)>, AwsError> {
         let (store, id) = (self.personal_data(), Id::new(person).expect("an id"));
         let mut found = self.find_person(person).await?;
-        store.record_erasure(&found, &test_operator().audit_entry(OperatorAction::Erase, self.now())).await?;
+        let entry = test_operator().audit_entry(OperatorAction::Erase, self.now());
+        Box::pin(store.record_erasure(&found, &entry)).await?;
         let mut left = Vec::new();
         for at in 0..found.items.len() {
             let kind = found.items[at].kind;
-            if let Erasure::Left(why) = store.erase(&id, &mut found, at, self.now()).await? {
+            let erasure = Box::pin(store.erase(&id, &mut found, at, self.now())).await?;
+            if let Erasure::Left(why) = erasure {
                 left.push((kind, why));
             }
         }

@@ -8,6 +8,7 @@
 //!  poller    defer: rev+1, due_at=later if rev=seen ── ask ── record the event ── finish if rev=seen+1  PollStore
 //!                                                                  └ recorded, but quarantined or published short: due again, once
 //!  operator  due again, rev+1 if rev=seen and (done, quarantined, or declared lost)                     OperatorStore
+//!            erase the payload, rev+1 if rev=seen and over                                              PersonalData
 //! ```
 //!
 //! `rev` only grows, and every write that changes the state of an event, a batch or a schedule names the `rev`, or the

@@ -196,9 +196,10 @@ const fn nouns(kind: PersonalDataKind) -> (&'static str, &'static str) {
         PersonalDataKind::AlertEffect => ("alert", "alerts"),
         PersonalDataKind::EventPayload => ("payload of an event", "payloads of events"),
         PersonalDataKind::QuarantinedBytes => ("quarantined delivery", "quarantined deliveries"),
-        PersonalDataKind::ExcludedAuthorizers => {
-            ("list of authorizers that Rightfoot did not accept", "lists of authorizers that Rightfoot did not accept")
-        }
+        PersonalDataKind::ExcludedAuthorizers => (
+            "list of authorizers that Rightfoot did not accept",
+            "lists of authorizers that Rightfoot did not accept",
+        ),
         PersonalDataKind::Schedule => {
             ("schedule's thresholds and probes", "schedules' thresholds and probes")
         }
