@@ -4,18 +4,38 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_aws::AwsErrorKind;
+use inbox_aws::balances::{BalanceSource, BalancesTable};
 use inbox_aws::items::BalanceItem;
 use inbox_aws::stores::{ListCursor, ListPage, PageStart};
 use inbox_core::id::Id;
+use inbox_core::limits::BALANCES_RETENTION_DAYS;
+use inbox_core::rightfoot_api::Balance;
 use inbox_core::time::UnixMillis;
 use local::stack::BALANCES_TABLE;
 use tests::rightfoot_world::RightfootWorld;
-use tests::{World, completion_body};
+use tests::{World, completion_body, number};
 
 use crate::tidy::documents::section;
 
 fn id(text: &str) -> Id {
     Id::new(text).unwrap()
+}
+
+/// A year to compare with, and a month to do it (template.yaml, `BalancesRetentionDays`).
+#[tokio::test]
+async fn a_balance_is_kept_for_400_days_after_its_check_or_for_ever_if_so_configured() {
+    let world = World::new().await;
+    let (batch_id, received_at) = (id("b-1"), world.now());
+    let source = BalanceSource { batch_id: &batch_id, schedule_id: None, received_at };
+    for (authorizer, retention_days) in [("a", BALANCES_RETENTION_DAYS), ("b", 0), ("c", 1)] {
+        let row = Balance { authorizer: id(authorizer), amount: None, status_code: 3_300, checked_at: None };
+        let db = world.stack.unrestricted_clients().dynamodb;
+        BalancesTable::new(db, BALANCES_TABLE, retention_days).store(&[row], &source).await.unwrap();
+    }
+    let stored = world.stored_balances().await;
+    let expiries: Vec<_> = stored.iter().map(|item| number(item, "expires_at")).collect();
+    // 2026-01-02T03:04:05Z, and 400 days or one day later.
+    assert_eq!(expiries, [Some(1_767_323_045 + 34_560_000), None, Some(1_767_323_045 + 86_400)]);
 }
 
 /// Names `user-000`, `user-001`, ….

@@ -20,6 +20,7 @@ mod lambda_invoke;
 mod lists;
 mod log_lines;
 mod metrics_recorder;
+mod personal_data;
 mod poller;
 mod poller_interleavings;
 mod quarantine;

@@ -1,8 +1,9 @@
 //! Model checking of the write protocol: in every interleaving, with lost, late and repeated calls and with crashes,
 //! the promises hold.
 //!
-//! There are four models, each derived from the code: one event from its delivery to its effect, the alerts of a
-//! batch, a tracked batch, and a submission. Random walks in [`conformance`] compare the models' items with the code.
+//! There are five models, each derived from the code: one event from its delivery to its effect, the alerts of a
+//! batch, the erasure of an alert, a tracked batch, and a submission. Random walks in [`conformance`] compare the models'
+//! items with the code, except those of an erasure, which `tests/it/personal_data/interleavings.rs` runs in every order.
 //! Every state that is reachable within the bounds is visited; all of them together take less than a minute. A mutant
 //! drops one of the code's conditions, and the exploration must find a broken promise.
 //!
@@ -13,6 +14,7 @@
 
 mod alerts_model;
 mod conformance;
+mod erasure_model;
 mod event_model;
 mod explorer;
 mod poll_model;

@@ -2,16 +2,18 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use inbox_aws::AwsError;
 use inbox_aws::event_recorder::EventRecorder;
 use inbox_aws::quarantine_replay::QuarantineReplayer;
 use inbox_aws::queue::EventsQueue;
-use inbox_aws::stores::{Stores, Table};
-use inbox_core::audit::Operator;
+use inbox_aws::stores::{Erasure, FoundPersonalData, PersonalData, PersonalDataKind, Stores, Table, WhyLeft};
+use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::event::{EventKey, payload_hash};
 use inbox_core::expiry::record_expiry;
+use inbox_core::id::Id;
 use inbox_core::limits::RETENTION_MIN_DAYS;
 use inbox_core::quarantine::QuarantineId;
-use local::stack::INBOX_TABLE;
+use local::stack::{BALANCES_TABLE, INBOX_TABLE};
 
 use crate::{World, text};
 
@@ -52,6 +54,38 @@ impl World {
     pub fn stores(&self) -> Stores {
         let db = self.stack.unrestricted_clients().dynamodb;
         Stores::new(Table::new(db, INBOX_TABLE, RETENTION_MIN_DAYS))
+    }
+
+    /// Finds and erases what is stored of a person, through this process's AWS connector.
+    pub fn personal_data(&self) -> PersonalData {
+        let db = self.stack.unrestricted_clients().dynamodb;
+        PersonalData::new(db, INBOX_TABLE, BALANCES_TABLE, RETENTION_MIN_DAYS)
+    }
+
+    /// Finds everything that is stored of a person in both tables, as `inboxctl person show` does.
+    pub async fn find_person(&self, person: &str) -> Result<FoundPersonalData, AwsError> {
+        let (store, person) = (self.personal_data(), Id::new(person).expect("an id"));
+        // On the heap: with the SDK's calls inside, the futures are too large to be moved about.
+        let mut found = Box::pin(store.find_in_inbox(&person, self.now(), |_| {})).await?;
+        Box::pin(store.add_balances(&person, &mut found)).await?;
+        Ok(found)
+    }
+
+    /// Erases everything that is found of a person, as `inboxctl person erase` does. Returns what is left.
+    pub async fn erase_person(&self, person: &str) -> Result<Vec<(PersonalDataKind, WhyLeft)>, AwsError> {
+        let (store, id) = (self.personal_data(), Id::new(person).expect("an id"));
+        let mut found = self.find_person(person).await?;
+        let entry = test_operator().audit_entry(OperatorAction::Erase, self.now());
+        Box::pin(store.record_erasure(&found, &entry)).await?;
+        let mut left = Vec::new();
+        for at in 0..found.items.len() {
+            let kind = found.items[at].kind;
+            let erasure = Box::pin(store.erase(&id, &mut found, at, self.now())).await?;
+            if let Erasure::Left(why) = erasure {
+                left.push((kind, why));
+            }
+        }
+        Ok(left)
     }
 
     /// The quarantine's replayer, through this process's AWS connector.

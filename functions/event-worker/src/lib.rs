@@ -30,7 +30,7 @@ use inbox_aws::clock::Clock;
 use inbox_aws::config::{CommonConfig, ConfigError, Env, poll_deadline, revoked_subjects};
 use inbox_aws::stores::{Processing, Tracking};
 use inbox_core::effect::alert::UntrackedAlertPolicy;
-use inbox_core::limits::WORKER_BATCH_MESSAGES;
+use inbox_core::limits::{BALANCES_RETENTION_DAYS, WORKER_BATCH_MESSAGES};
 use inbox_core::subject::Subject;
 use inbox_rightfoot::{AccountConfig, RightfootAccount};
 
@@ -69,7 +69,7 @@ impl Config {
             is_rightfoot_enabled: env.parsed_or("RIGHTFOOT_ENABLED", true)?,
             rightfoot: AccountConfig::from_env(env)?,
             balances_table: env.required("BALANCES_TABLE")?,
-            balances_retention_days: env.parsed_or("BALANCES_RETENTION_DAYS", 0)?,
+            balances_retention_days: env.parsed_or("BALANCES_RETENTION_DAYS", BALANCES_RETENTION_DAYS)?,
             event_bus: env.required("EVENT_BUS_NAME")?,
             verify_alerts: env.parsed_or("VERIFY_ALERTS", true)?,
             untracked_alerts: env.parsed_or("UNTRACKED_ALERTS", UntrackedAlertPolicy::default())?,

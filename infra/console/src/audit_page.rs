@@ -128,7 +128,8 @@ impl SubjectLink {
         Self {
             kind: if kind == "quarantine" { "quarantined item".to_owned() } else { kind.to_owned() },
             id: id.to_owned(),
-            short_id: short_id(id),
+            // Of a person, numbers follow instead of an id.
+            short_id: if kind == "person" { id.to_owned() } else { short_id(id) },
             link: path.map(|path| href(path, "id", id)),
         }
     }
@@ -165,6 +166,11 @@ mod tests {
             let found = SubjectLink::new(&subject.to_string());
             assert_eq!((found.kind.as_str(), found.link), (kind, Some(link)));
         }
+        let person = SubjectLink::new(&AuditSubject::Person { found: 12, to_erase: 10 }.to_string());
+        assert_eq!(
+            (person.kind.as_str(), person.short_id.as_str(), person.link),
+            ("person", "(10 of 12 items)", None)
+        );
         let unknown = SubjectLink::new("javascript:alert(1) x");
         assert_eq!((unknown.kind.as_str(), unknown.link), ("javascript:alert(1)", None));
     }

@@ -82,6 +82,7 @@ struct EventPage {
     related: Vec<RelatedItem>,
     payload_size: String,
     payload_hash: String,
+    is_payload_erased: bool,
     payload: Option<RevealedPayload>,
     /// The message on the queue with its payload; only together with it, and only if it is not too long for a page.
     message: Option<RevealedPayload>,
@@ -157,6 +158,7 @@ async fn page(app: &AppParts, event: EventRecord, payload: Option<&[u8]>) -> Res
         related: related_items(&event, &timeline, now),
         payload_size: size(event.payload.bytes),
         payload_hash: event.payload.hash.clone(),
+        is_payload_erased: event.payload.erased_at().is_some(),
         payload: payload.map(RevealedPayload::new),
         message: payload.map(|bytes| sent_message(&event, bytes)).filter(|message| message.note.is_none()),
         unreadable: (unreadable > 0)

@@ -17,7 +17,7 @@ pub(crate) const fn meaning(reason: QuarantineReason) -> &'static str {
         QuarantineReason::Incomplete => "Its batch was not complete at the deadline.",
         QuarantineReason::BusRefused => "EventBridge has rejected it.",
         QuarantineReason::ReplayLimit => "One of its alerts was published 500 times, by replays.",
-        QuarantineReason::PayloadGone => "Its stored payload has expired.",
+        QuarantineReason::PayloadGone => "Its stored payload has expired or was erased.",
         QuarantineReason::UntrackedLimit => {
             "Its subject had 200 open events about untracked batches on that day already."
         }

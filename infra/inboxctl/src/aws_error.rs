@@ -94,7 +94,9 @@ fn advice(fault: &AwsError, resource: &ResourceRef) -> String {
         AwsErrorKind::Timeout => "try again".to_owned(),
         AwsErrorKind::Certificate => "does AWS_CA_BUNDLE name the right certificates?".to_owned(),
         AwsErrorKind::Construction => format!("is the name right? {} names another one", resource.flag),
-        AwsErrorKind::PayloadGone => "the stored parts of the payload are no longer there".to_owned(),
+        AwsErrorKind::PayloadGone => {
+            "the stored payload is no longer there: it has expired, or was erased".to_owned()
+        }
         AwsErrorKind::UnreadableItem => "the item does not have the format of this version".to_owned(),
         AwsErrorKind::UnreadableResponse => String::new(),
     }

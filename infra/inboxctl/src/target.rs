@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use inbox_aws::clock::Clock;
-use inbox_aws::stores::{StoredBalances, Stores, Table};
+use inbox_aws::stores::{PersonalData, StoredBalances, Stores, Table};
 use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::delivery::Provider;
 use inbox_core::limits::RETENTION_MIN_DAYS;
@@ -197,13 +197,25 @@ impl Target {
     }
 
     pub(crate) fn stores(&self) -> anyhow::Result<Stores> {
+        Ok(Stores::new(Table::new(self.dynamodb(), self.inbox_table()?.name, self.retention_days())))
+    }
+
+    /// Finds and erases what is stored of a person, in both tables.
+    pub(crate) fn personal_data(&self) -> anyhow::Result<PersonalData> {
+        let (inbox, balances) = (self.inbox_table()?.name, self.balances_table()?.name);
+        Ok(PersonalData::new(self.dynamodb(), inbox, balances, self.retention_days()))
+    }
+
+    /// The shortest retention is a safe default: an expiry is never moved to an earlier time.
+    fn retention_days(&self) -> u64 {
         let stack_days = self.parameter("RetentionDays").and_then(|days| days.parse().ok());
-        // The shortest retention is a safe default: an expiry is never moved to an earlier time.
-        let retention_days = self.explicit.retention_days.or(stack_days).unwrap_or(RETENTION_MIN_DAYS);
-        // Each response shows AWS's time: before a change, this machine's clock is compared with it.
+        self.explicit.retention_days.or(stack_days).unwrap_or(RETENTION_MIN_DAYS)
+    }
+
+    /// Each response shows AWS's time: before a change, this machine's clock is compared with it.
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let config = aws_sdk_dynamodb::config::Builder::from(&self.sdk).interceptor(self.clock_skew.clone());
-        let db = aws_sdk_dynamodb::Client::from_conf(config.build());
-        Ok(Stores::new(Table::new(db, self.inbox_table()?.name, retention_days)))
+        aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
     /// Reader of the table of balances.

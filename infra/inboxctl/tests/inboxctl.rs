@@ -34,6 +34,8 @@ mod lists_and_details;
 mod lost_messages;
 #[path = "inboxctl/operator_actions.rs"]
 mod operator_actions;
+#[path = "inboxctl/person.rs"]
+mod person;
 #[path = "inboxctl/quarantine.rs"]
 mod quarantine;
 #[path = "inboxctl/schedules_and_submissions.rs"]

@@ -16,6 +16,8 @@ use serde::Deserialize;
 
 use inbox_core::audit::AuditEntry;
 use inbox_core::event::EventKey;
+use inbox_core::id::Id;
+use inbox_core::person::names_person;
 use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
@@ -131,6 +133,11 @@ impl DeadLetterQueue {
 }
 
 impl DeadLetter {
+    /// Returns `true` if the payload in the message names the person. A payload that it only refers to is in the table.
+    pub fn names_person(&self, person: &Id) -> bool {
+        names_person(self.body.as_bytes(), person)
+    }
+
     fn from_message(message: Message) -> Option<Self> {
         let sent_at =
             message.attributes().and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp));

@@ -11,7 +11,8 @@
 //! | [`StoredPayload`] | `payload#…` / `part` | whoever stores a large payload |
 //!
 //! A subject has two more items without a type of their own, because they are only updated: `bound`
-//! (`stores/bound_subjects.rs`) and `open#<day>` (`stores/processing/untracked_slots.rs`).
+//! (`stores/bound_subjects.rs`) and `open#<day>` (`stores/processing/untracked_slots.rs`). So is a batch's item `effect#erased#<hash>`
+//! (`stores/personal_data.rs`).
 //!
 //! [`BalanceItem`] is the item of the other table, `balances`.
 

@@ -8,6 +8,7 @@
 //!  poller    defer: rev+1, due_at=later if rev=seen ── ask ── record the event ── finish if rev=seen+1  PollStore
 //!                                                                  └ recorded, but quarantined or published short: due again, once
 //!  operator  due again, rev+1 if rev=seen and (done, quarantined, or declared lost)                     OperatorStore
+//!            erase the payload, rev+1 if rev=seen and over                                              PersonalData
 //! ```
 //!
 //! `rev` only grows, and every write that changes the state of an event, a batch or a schedule names the `rev`, or the
@@ -27,6 +28,7 @@ mod list_cursor;
 mod list_page;
 mod operator;
 mod outbox;
+mod personal_data;
 mod poll_store;
 mod processing;
 mod quarantine;
@@ -48,6 +50,7 @@ pub use operator::{
     TrackedWithProblem,
 };
 pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
+pub use personal_data::{Erasure, FoundItem, FoundPersonalData, PersonalData, PersonalDataKind, WhyLeft};
 pub use poll_store::{AlertedAuthorizers, BatchProgress, PollNote, PollStore};
 pub use processing::{AcquiredAlert, AlertClaim, ClaimedEvent, EventClaim, Processing};
 pub use quarantine::Quarantine;

@@ -3,6 +3,7 @@
 //! Which items there are is in [`crate::items`], who may write what when is in [`crate::stores`].
 
 pub(crate) mod attribute;
+mod delete;
 pub(crate) mod expression;
 pub(crate) mod key;
 pub(crate) mod new_item;
@@ -35,6 +36,7 @@ use value::{Item, read};
 pub(crate) const GET: &str = "dynamodb:GetItem";
 pub(crate) const PUT: &str = "dynamodb:PutItem";
 pub(crate) const UPDATE: &str = "dynamodb:UpdateItem";
+pub(crate) const DELETE: &str = "dynamodb:DeleteItem";
 pub(crate) const QUERY: &str = "dynamodb:Query";
 pub(crate) const BATCH_GET: &str = "dynamodb:BatchGetItem";
 /// A transaction needs the permissions of the writes in it, and none for itself.

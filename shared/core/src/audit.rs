@@ -34,6 +34,8 @@ pub enum OperatorAction {
     Update,
     /// Started the tracking of a batch.
     Track,
+    /// Erased what is stored of a person.
+    Erase,
 }
 
 impl OperatorAction {
@@ -77,6 +79,13 @@ pub enum AuditSubject {
     Schedule(Id),
     /// A submission.
     Submission(Subject),
+    /// A person, who is not named: only the number of items that hold the id, and the number of those that are to be erased.
+    Person {
+        /// Number of items that hold the person's id.
+        found: usize,
+        /// Number of those that are to be erased.
+        to_erase: usize,
+    },
 }
 
 /// Writes the subject as commands take it.
@@ -88,6 +97,7 @@ impl fmt::Display for AuditSubject {
             Self::Batch(id) => write!(f, "batch {}", id.as_str()),
             Self::Schedule(id) => write!(f, "schedule {}", id.as_str()),
             Self::Submission(id) => write!(f, "submission {id}"),
+            Self::Person { found, to_erase } => write!(f, "person ({to_erase} of {found} items)"),
         }
     }
 }

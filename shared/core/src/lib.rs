@@ -15,7 +15,7 @@
 //!
 //! Operators use [`lifecycle`] (the state of an event), [`timeline_status`] (who takes the next step), [`batch_results`] (how many
 //! results of a batch were found), [`quarantine`] and [`reparse`] (quarantined deliveries, and parsing them again) and
-//! [`audit`] (the entry that each of their actions leaves).
+//! [`audit`] (the entry that each of their actions leaves). [`person`] finds a person's id in what is stored.
 //!
 //! Shared by several of them: [`local_hosts`] (which URLs lead to the same machine).
 //!
@@ -56,6 +56,7 @@ pub mod list_kind;
 pub mod local_hosts;
 pub mod message;
 pub mod origin;
+pub mod person;
 pub mod poll;
 pub mod providers;
 pub mod quarantine;

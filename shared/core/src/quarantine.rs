@@ -102,6 +102,8 @@ pub enum Resolution {
     Requeued,
     /// An operator has discarded it.
     Discarded,
+    /// Its bytes were erased, because they named a person who was erased.
+    Erased,
 }
 
 impl Resolution {

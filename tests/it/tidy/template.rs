@@ -133,6 +133,12 @@ fn limits_are_those_of_the_template() {
         ("dead kept", property("DeadLetterQueue", "MessageRetentionPeriod"), retention_secs, 1_209_600),
         ("tolerance", parameter("FynapseToleranceSecs", "Default"), limits::SIGNATURE_TOLERANCE_SECS, 300),
         ("records kept", parameter("RetentionDays", "Default"), limits::RETENTION_MIN_DAYS, 30),
+        (
+            "balances kept",
+            parameter("BalancesRetentionDays", "Default"),
+            limits::BALANCES_RETENTION_DAYS,
+            400,
+        ),
         ("records kept at least", parameter("RetentionDays", "MinValue"), limits::RETENTION_MIN_DAYS, 30),
     ] {
         assert_eq!((in_template, in_code), (Some(literal), literal), "{what}");

@@ -164,7 +164,7 @@ async fn p2_p10_hold_in_every_cell() {
         (Queued::LargeExtract, 4),
         (Queued::Batch, 6),
         (Queued::UntrackedBatch, 7),
-        (Queued::Alert, 8),
+        (Queued::Alert, 9),
     ])
     .await;
 }

@@ -86,3 +86,15 @@ async fn what_a_sender_chose_is_escaped_everywhere() {
         assert_eq!(page.texts("main b, main img"), [""; 0], "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_erased_payload_is_said_to_be_erased_and_cannot_be_asked_for() {
+    let browser = Browser::new().await;
+    let body = extract_body("e-1").replace("150.00", "\"user-1\"");
+    assert!(browser.world.deliver_fynapse(&body).await.is_success());
+    browser.world.run_worker().await;
+    assert_eq!(browser.world.erase_person("user-1").await.unwrap(), []);
+    let page = browser.open("/event?id=fynapse/event/e-1").await;
+    assert!(page.main().contains("It was erased with a person that it named."), "{}", page.main());
+    assert!(!page.main().contains("Reveal the payload") && !page.main().contains("Download"));
+}

@@ -68,6 +68,8 @@ pub(crate) async fn list(target: &Target, args: ListAuditArgs) -> anyhow::Result
         by: it.entry.operator,
         action: it.entry.action.as_str(),
         printed_subject: match it.subject.split_once(' ') {
+            // Numbers follow, and no id.
+            Some(("person", _)) => it.subject.clone(),
             Some((kind, id)) => format!("{kind} {}", args.page.printed_id(id)),
             None => it.subject.clone(),
         },

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use inbox_aws::dead_letters::{DeadLetter, DeadLetterQueue};
 use inbox_aws::stores::Stores;
 use inbox_core::audit::{Operator, OperatorAction};
+use inbox_core::id::Id;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ use crate::target::Target;
 
 /// Longest time for which `list` hides messages from other consumers.
 const LIST_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most messages that are searched for a person.
+const SEARCHED_MAX: usize = 1_000;
 /// Printed instead of an event.
 const NOT_OF_THIS_INBOX: &str = "not of this inbox";
 /// Longest time of a redrive, including the confirmation by the user.
@@ -88,6 +91,14 @@ async fn open_dead_letters(target: &Target) -> anyhow::Result<(DeadLetterQueue, 
     let (dead_letter_queue, events_queue) = (target.dead_letter_queue().await?, target.events_queue().await?);
     let sqs = target.sqs();
     Ok((DeadLetterQueue::new(sqs, &dead_letter_queue.name, events_queue.name), dead_letter_queue))
+}
+
+/// Counts the dead letters whose payload names a person, among the first [`SEARCHED_MAX`].
+pub(super) async fn count_dead_letters_of(target: &Target, person: &Id) -> anyhow::Result<usize> {
+    let (dead_letters, queue) = open_dead_letters(target).await?;
+    let received = dead_letters.receive(SEARCHED_MAX, LIST_VISIBILITY_TIMEOUT).await.with_resource(&queue)?;
+    release_all(&dead_letters, &received, &queue).await?;
+    Ok(received.iter().filter(|message| message.names_person(person)).count())
 }
 
 async fn release_all(

@@ -46,6 +46,8 @@ enum PayloadLocation {
     Inline(Vec<u8>),
     /// Deflated, in part items of these names, which DynamoDB may delete from `expire_at` on.
     Parts { names: Vec<String>, expire_at: UnixSecs },
+    /// Erased by an operator, at this time.
+    Erased(UnixMillis),
 }
 
 /// Shows no payload (P8).
@@ -54,6 +56,7 @@ impl fmt::Debug for PayloadLocation {
         match self {
             Self::Inline(payload) => write!(f, "Inline({} bytes)", payload.len()),
             Self::Parts { names, .. } => write!(f, "Parts({})", names.len()),
+            Self::Erased(_) => f.write_str("Erased"),
         }
     }
 }
@@ -61,9 +64,10 @@ impl fmt::Debug for PayloadLocation {
 impl StoredPayload {
     /// Reads where an item's payload is; `None` if it has none.
     pub(crate) fn from_item(item: &Item) -> Option<Self> {
-        let location = match item.get(Attribute::Payload.name()) {
-            Some(payload) => PayloadLocation::Inline(payload.as_b().ok()?.as_ref().to_vec()),
-            None => PayloadLocation::Parts {
+        let location = match (item.get(Attribute::Payload.name()), read(item, Attribute::PayloadErasedAt)) {
+            (_, Some(erased_at)) => PayloadLocation::Erased(erased_at),
+            (Some(payload), None) => PayloadLocation::Inline(payload.as_b().ok()?.as_ref().to_vec()),
+            (None, None) => PayloadLocation::Parts {
                 names: read(item, Attribute::Parts)?,
                 expire_at: read(item, Attribute::PartsExpireAt)?,
             },
@@ -89,8 +93,33 @@ impl StoredPayload {
                 (Attribute::Parts, names.to_attribute()),
                 (Attribute::PartsExpireAt, expire_at.to_attribute()),
             ]),
+            PayloadLocation::Erased(at) => attributes.push((Attribute::PayloadErasedAt, at.to_attribute())),
         }
         attributes
+    }
+
+    /// Time at which an operator erased the payload; `None` if it was not erased.
+    pub const fn erased_at(&self) -> Option<UnixMillis> {
+        match self.location {
+            PayloadLocation::Erased(at) => Some(at),
+            PayloadLocation::Inline(_) | PayloadLocation::Parts { .. } => None,
+        }
+    }
+
+    /// The payload, if it is in the item itself.
+    pub(crate) fn inline(&self) -> Option<&[u8]> {
+        match &self.location {
+            PayloadLocation::Inline(payload) => Some(payload),
+            PayloadLocation::Parts { .. } | PayloadLocation::Erased(_) => None,
+        }
+    }
+
+    /// The names of its parts, and their expiry; `None` if it is not in parts.
+    pub(crate) fn parts(&self) -> Option<(&[String], UnixSecs)> {
+        match &self.location {
+            PayloadLocation::Parts { names, expire_at } => Some((names, *expire_at)),
+            PayloadLocation::Inline(_) | PayloadLocation::Erased(_) => None,
+        }
     }
 }
 
@@ -120,6 +149,7 @@ impl Table {
         let payload = match &stored.location {
             PayloadLocation::Inline(payload) => Some(payload.clone()),
             PayloadLocation::Parts { names, .. } => inflate(&self.load_parts(names).await?, stored.bytes),
+            PayloadLocation::Erased(_) => return Err(AwsError::payload_gone(GET)),
         };
         payload.filter(|payload| payload_hash(payload) == stored.hash).ok_or(AwsError::unreadable_item(GET))
     }
@@ -158,7 +188,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// The kind is [`AwsErrorKind::PayloadGone`] if a part is gone.
+    /// The kind is [`AwsErrorKind::PayloadGone`] if a part is gone, or the payload was erased.
     pub(crate) async fn outlive_record(
         &self,
         stored: &mut StoredPayload,
@@ -171,6 +201,7 @@ impl Table {
                 Ok(self.extend_payload_expiry(stored, later).await?.then_some(later))
             }
             PayloadLocation::Parts { .. } | PayloadLocation::Inline(_) => Ok(None),
+            PayloadLocation::Erased(_) => Err(AwsError::payload_gone(UPDATE)),
         }
     }
 
@@ -197,6 +228,14 @@ impl Table {
         // If the condition fails, the part exists, and expires no sooner.
         self.put_if(part, &is_new_or_expires_sooner).await
     }
+}
+
+/// The beginning of a payload, as far as the first part of it can be inflated; `None` if the part is not the first one.
+pub(crate) fn inflate_beginning(piece: &[u8], bytes_max: u64) -> Option<Vec<u8>> {
+    let mut payload = Vec::new();
+    // An error at the end only says that other parts follow.
+    let _ = DeflateDecoder::new(piece).take(bytes_max).read_to_end(&mut payload);
+    (!payload.is_empty()).then_some(payload)
 }
 
 /// Returns `true` if the error says that a part is gone: an operator may replay a record whose parts have expired.

@@ -119,6 +119,9 @@ impl Table {
     ) -> Result<(), AwsError> {
         let id =
             QuarantineId::new(provider, subject, &payload.hash).ok_or(AwsError::unreadable_item(UPDATE))?;
+        // The same bytes may have been erased here before.
+        let outdated: &[Attribute] =
+            if payload.erased_at().is_some() { &[] } else { &[Attribute::PayloadErasedAt] };
         // No condition: every delivery counts, and a repeated request only counts one too many.
         let update = Update::without_rev(Key::quarantined(&id))
             .set(Attribute::V, &FORMAT_VERSION)
@@ -136,7 +139,8 @@ impl Table {
             .set_all(payload.attributes())
             .set_all(details)
             .increment(Attribute::Deliveries)
-            .remove(&[Attribute::ClosedAt, Attribute::Resolution]);
+            .remove(&[Attribute::ClosedAt, Attribute::Resolution])
+            .remove(outdated);
         self.update_if(update).await.map(drop)
     }
 }

@@ -40,6 +40,10 @@ pub(crate) enum Attribute {
     PartsExpireAt,
     PayloadHash,
     PayloadBytes,
+    /// Time at which an operator erased the payload.
+    PayloadErasedAt,
+    /// The names of parts that the item no longer needs, and that are to be deleted.
+    PartsToDelete,
     /// Holder of the claim.
     ClaimBy,
     /// End of the claim.

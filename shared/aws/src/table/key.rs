@@ -23,6 +23,10 @@ pub(crate) const ALERT_SK_PREFIX: &str = "alert#";
 pub(crate) const COMPLETED_SK: &str = "completed";
 /// The prefix of the sort key of an alert's effect; the authorizer follows.
 pub(crate) const ALERT_EFFECT_SK_PREFIX: &str = "effect#alert#";
+/// The prefix of the sort key of an alert that was published, and whose authorizer was erased; a hash follows.
+pub(crate) const ERASED_ALERT_SK_PREFIX: &str = "effect#erased#";
+/// The prefix of a payload part's partition key; its name follows.
+pub(crate) const PAYLOAD_PK_PREFIX: &str = "payload#";
 /// The prefix of a batch's partition key; its id follows.
 pub(crate) const BATCH_PK_PREFIX: &str = "rightfoot#batch#";
 /// The prefix of a schedule's partition key; its id follows.
@@ -65,6 +69,13 @@ impl Key {
         Self::new(batch_pk(batch_id), format!("{ALERT_EFFECT_SK_PREFIX}{}", authorizer.as_str()))
     }
 
+    /// The published alert of an authorizer who was erased. The hash has the batch in it, so that it does not tell which batches
+    /// have checked the same person.
+    pub(crate) fn erased_alert(batch_id: &Id, authorizer: &Id) -> Self {
+        let hash = short_hash(&format!("{}\n{}", batch_id.as_str(), authorizer.as_str()));
+        Self::new(batch_pk(batch_id), format!("{ERASED_ALERT_SK_PREFIX}{hash}"))
+    }
+
     /// The binding of a subject.
     pub(crate) fn bound_subject(subject: &Subject) -> Self {
         Self::new(subject_pk(subject), "bound")
@@ -77,7 +88,7 @@ impl Key {
 
     /// A part of a large payload, named by the hash of its bytes.
     pub(crate) fn payload_part(hash: &str) -> Self {
-        Self::new(format!("payload#{hash}"), "part")
+        Self::new(format!("{PAYLOAD_PK_PREFIX}{hash}"), "part")
     }
 
     /// An audit entry: the same request has the same key.

@@ -1,14 +1,23 @@
-//! Scans of the table, for searches that no index serves: the first part of the table only.
+//! Scans of the table, for searches that no index serves: of the first part of the table, or page by page.
 
 use super::Table;
 use super::expression::{Condition, Placeholders};
 use super::value::Item;
 use crate::AwsError;
 
+const SCAN: &str = "dynamodb:Scan";
+
 /// Most pages of the table that one call reads: about 1 MB each.
 const SCAN_PAGES_MAX: usize = 32;
 
 impl Table {
+    /// Reads a page of the whole table, about 1 MB, and returns where the next one begins. Strongly consistent.
+    pub(crate) async fn scan_page(&self, start: Option<Item>) -> Result<(Vec<Item>, Option<Item>), AwsError> {
+        let scan = self.db.scan().table_name(&self.name).consistent_read(true).set_exclusive_start_key(start);
+        let page = scan.send().await.map_err(|error| AwsError::from_sdk_error(SCAN, &error))?;
+        Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
+    }
+
     /// Reads items that match `filter` and that `read` accepts, in no order: at most `limit`. The boolean is `true` if the table has
     /// a part that was not read.
     pub(crate) async fn scan<T>(
@@ -30,8 +39,7 @@ impl Table {
                 .set_expression_attribute_names(names.clone())
                 .set_expression_attribute_values(values.clone())
                 .set_exclusive_start_key(start);
-            let page =
-                scan.send().await.map_err(|error| AwsError::from_sdk_error("dynamodb:Scan", &error))?;
+            let page = scan.send().await.map_err(|error| AwsError::from_sdk_error(SCAN, &error))?;
             let mut matching = page.items().iter().filter_map(&read);
             found.extend(matching.by_ref().take(limit - found.len()));
             start = page.last_evaluated_key.clone();

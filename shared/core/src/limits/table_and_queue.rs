@@ -20,10 +20,14 @@ pub const CONCURRENT_CALLS: usize = 10;
 pub const RETENTION_MIN_DAYS: u64 = 30;
 /// Retention of a quarantined delivery.
 pub const QUARANTINE_RETENTION_DAYS: u64 = 90;
+/// Retention of a balance, unless it is configured: a year to compare with, and a month to do it.
+pub const BALANCES_RETENTION_DAYS: u64 = 400;
 /// Retention of an audit entry: longer than a year.
 pub const AUDIT_RETENTION_DAYS: u64 = 400;
 /// Additional retention of payload parts, beyond everything that may refer to them.
 pub const PARTS_MARGIN_DAYS: u64 = 30;
+/// Time after which a payload part that no item names is not being stored any more: an item that names it is written seconds later.
+pub const ORPHAN_AGE_MIN_SECS: u64 = 3_600;
 /// Retention of a message on the queues.
 pub const QUEUE_RETENTION_DAYS: u64 = 14;
 /// Time that a received message is hidden from other receivers.

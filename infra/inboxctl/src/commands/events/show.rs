@@ -88,6 +88,9 @@ pub(crate) struct EventDetails {
     expires_at: Option<Timestamp>,
     payload_bytes: usize,
     payload_sha256: String,
+    /// Time at which the payload was erased with a person that it named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_erased_at: Option<Timestamp>,
     audit_entries: Vec<AuditLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<RevealedBytes>,
@@ -137,6 +140,7 @@ impl EventDetails {
             expires_at: timestamp(expires_at),
             payload_bytes: event.payload.bytes,
             payload_sha256: event.payload.hash.clone(),
+            payload_erased_at: timestamp(event.payload.erased_at()),
             audit_entries: AuditLine::from_entries(&event.audit_entries),
             payload: None,
             in_words: EventWords {
@@ -162,7 +166,7 @@ pub(crate) async fn show(target: &Target, args: ShowEventArgs) -> anyhow::Result
     };
     let item = quarantined_item_of(&stores, &event, target.now()).await.with_resource(&table)?;
     let mut details = EventDetails::new(&event, item.as_ref(), target.now());
-    if args.reveal {
+    if args.reveal && details.payload_erased_at.is_none() {
         details.payload =
             Some(RevealedBytes::of(stores.events.event_payload(&event).await.with_resource(&table)?));
     }
@@ -223,10 +227,12 @@ impl Render for EventDetails {
                     self.payload_sha256
                 )),
             ),
+            ("payload erased", time(self.payload_erased_at)),
         ]);
         text.extend(self.audit_entries.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
         match &self.payload {
             Some(payload) => text + &payload.to_text(),
+            None if self.payload_erased_at.is_some() => text,
             None => text + "\nThe payload is not shown: --reveal shows it.\n",
         }
     }

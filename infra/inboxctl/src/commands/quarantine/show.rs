@@ -41,6 +41,9 @@ pub(crate) struct QuarantineDetails {
     headers: BTreeMap<String, String>,
     resolved_at: Option<Timestamp>,
     pub(crate) resolution: Option<&'static str>,
+    /// Time at which the bytes were erased with a person that they named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    erased_at: Option<Timestamp>,
     audit_entries: Vec<AuditLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<RevealedBytes>,
@@ -61,6 +64,7 @@ impl From<&QuarantinedItem> for QuarantineDetails {
             headers: delivery.headers.clone(),
             resolved_at: delivery.resolution.map(|(at, _)| Timestamp(at)),
             resolution: delivery.resolution.map(|(_, how)| how.as_str()),
+            erased_at: delivery.payload.erased_at().map(Timestamp),
             audit_entries: AuditLine::from_entries(&delivery.audit_entries),
             payload: None,
         }
@@ -74,7 +78,7 @@ pub(crate) async fn show(target: &Target, args: ShowQuarantinedArgs) -> anyhow::
         bail!("{id} is not in quarantine in {table}");
     };
     let mut details = QuarantineDetails::from(&delivery);
-    if args.reveal {
+    if args.reveal && details.erased_at.is_none() {
         details.payload = Some(RevealedBytes::of(
             stores.operator.quarantined_payload(&delivery).await.with_resource(&table)?,
         ));
@@ -99,11 +103,13 @@ impl Render for QuarantineDetails {
             ("verified by the URL of", self.subject.clone()),
             ("signed at", self.signed_at.map(|at| at.with_age(now))),
             ("bytes", Some(self.bytes.to_string())),
+            ("bytes erased", self.erased_at.map(|at| at.with_age(now))),
         ]);
         text.extend(self.headers.iter().map(|(name, value)| format!("header {name}: {}\n", line(value))));
         text.extend(self.audit_entries.iter().map(|it| format!("operator: {}\n", line(&it.to_text(now)))));
         match &self.payload {
             Some(payload) => text + &payload.to_text(),
+            None if self.erased_at.is_some() => text,
             None => text + "\nThe bytes are not shown: --reveal shows them.\n",
         }
     }

@@ -8,6 +8,7 @@ use clap::Args;
 use inbox_aws::stores::{ScheduleChange, WriteOutcome};
 use inbox_core::audit::{Operator, OperatorAction};
 use inbox_core::id::Id;
+use inbox_core::limits::PROBES_MAX;
 use inbox_core::requests::parse_thresholds;
 use inbox_core::time::UnixMillis;
 use serde::Serialize;
@@ -35,6 +36,9 @@ pub(crate) struct UpdateScheduleArgs {
     /// Time after which there are no more runs: RFC 3339.
     #[arg(long, value_name = "TIME", value_parser = parse_rfc3339)]
     expires_at: Option<UnixMillis>,
+    /// Authorizer in whose history the runs are found; give all of them, ten at most.
+    #[arg(long = "probe", value_name = "AUTHORIZER", value_parser = parse_id)]
+    probes: Vec<Id>,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(flatten)]
@@ -80,9 +84,13 @@ impl UpdateScheduleArgs {
             None => None,
         };
         let interval = self.interval_days.map(|days| Duration::from_secs(days * 86_400));
-        let change = ScheduleChange { thresholds, interval, expires_at: self.expires_at };
-        if change.thresholds.is_none() && change.interval.is_none() && change.expires_at.is_none() {
-            bail!("nothing to change: give --thresholds, --interval-days or --expires-at");
+        if self.probes.len() > PROBES_MAX {
+            bail!("a schedule has at most {PROBES_MAX} probes");
+        }
+        let probes = Some(self.probes.clone()).filter(|probes| !probes.is_empty());
+        let change = ScheduleChange { thresholds, interval, expires_at: self.expires_at, probes };
+        if change == ScheduleChange::default() {
+            bail!("nothing to change: give --thresholds, --interval-days, --expires-at or --probe");
         }
         Ok(change)
     }
@@ -100,6 +108,9 @@ fn plan_text(schedule_id: &str, change: &ScheduleChange, operator: &Operator, no
     }
     if let Some(expires_at) = change.expires_at {
         plan += &format!("  expires: {}\n", Timestamp(expires_at).with_age(now));
+    }
+    if let Some(probes) = &change.probes {
+        plan += &format!("  probes: {}\n", probes.len());
     }
     plan + "Only what is tracked changes, not the schedule at Rightfoot. The poller asks for it at once."
 }

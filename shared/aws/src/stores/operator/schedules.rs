@@ -10,6 +10,7 @@ use std::time::Duration;
 use inbox_core::audit::{AuditEntry, AuditSubject};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::expiry::parts_expiry;
+use inbox_core::id::Id;
 use inbox_core::thresholds::Thresholds;
 use inbox_core::time::UnixMillis;
 
@@ -21,7 +22,7 @@ use crate::table::attribute::Attribute;
 use crate::table::update::Update;
 
 /// What an operator changes of a schedule, as it was changed at Rightfoot; `None` leaves a value.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScheduleChange {
     /// The thresholds, all of them.
     pub thresholds: Option<Thresholds>,
@@ -29,6 +30,8 @@ pub struct ScheduleChange {
     pub interval: Option<Duration>,
     /// The time after which there are no more runs.
     pub expires_at: Option<UnixMillis>,
+    /// The authorizers whose histories are read, all of them.
+    pub probes: Option<Vec<Id>>,
 }
 
 impl OperatorStore {
@@ -77,6 +80,7 @@ impl OperatorStore {
             .increment(Attribute::Rev)
             .set(Attribute::IntervalSecs, &changed.interval.as_secs())
             .set(Attribute::ScheduleExpiresAt, &changed.expires_at)
+            .set_some(Attribute::Probes, change.probes.as_ref())
             .remove(&outdated)
             .set_all(thresholds)
             .make_due(DueQueue::Poll, by.at);

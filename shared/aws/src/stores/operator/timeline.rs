@@ -8,7 +8,7 @@ use crate::AwsError;
 use crate::items::{AlertEffectItem, BatchItem, EventRecord, ScheduleItem, SubmissionItem};
 use crate::table::QUERY;
 use crate::table::attribute::Attribute;
-use crate::table::key::{ALERT_EFFECT_SK_PREFIX, Key, SUBMITTED_SK, TRACKED_SK};
+use crate::table::key::{ALERT_EFFECT_SK_PREFIX, ERASED_ALERT_SK_PREFIX, Key, SUBMITTED_SK, TRACKED_SK};
 use crate::table::value::Item;
 
 /// The timeline of one batch, event, schedule or submission: all items under its partition key.
@@ -67,6 +67,8 @@ impl Timeline {
             effect if effect.starts_with(ALERT_EFFECT_SK_PREFIX) => {
                 push(&mut self.alerts, AlertEffectItem::from_item(item))
             }
+            // It names nobody, so there is nothing to show.
+            erased if erased.starts_with(ERASED_ALERT_SK_PREFIX) => true,
             _ => push(&mut self.events, EventRecord::from_item(item)),
         };
         self.unreadable += usize::from(!is_readable);

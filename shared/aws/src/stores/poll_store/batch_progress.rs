@@ -155,8 +155,9 @@ impl PollStore {
         let bytes = record.payload.bytes;
         let fits = bytes <= RIGHTFOOT_BODY_MAX_BYTES.min(all.payload_budget_bytes);
         // A forged alert must not hide a genuine one, so one that nobody will process, or that came by
-        // another URL, does not count.
-        if !record.is_quarantined() && !has_other_subject && fits {
+        // another URL, does not count. One that was erased names nobody any more.
+        let counts = !record.is_quarantined() && !has_other_subject && record.payload.erased_at().is_none();
+        if counts && fits {
             all.payload_budget_bytes -= bytes;
             all.authorizers.extend(alerted_authorizers(&self.table.load_payload(&record.payload).await?));
         }

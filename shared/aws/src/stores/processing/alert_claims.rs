@@ -9,6 +9,15 @@
 //! The first one publishes. Each replay publishes once more, so the item remembers every replay that did, as a tag in the
 //! set `published_by`: if it recorded only the last one, two replayed events could take turns for ever. The events of one
 //! bulk replay share a tag.
+//!
+//! The key holds the authorizer, so erasing a person deletes the item. Before that, `effect#erased#<hash>` is written in its place:
+//!
+//! ```text
+//!  operator  put effect#erased#… ── delete effect#alert#… if not claimed
+//!  worker    claim ── effect#erased#… is there: published before
+//! ```
+//!
+//! The worker looks after its claim. So a claim that finds the item deleted also finds what was written before.
 
 use std::fmt;
 
@@ -36,7 +45,8 @@ pub enum AlertClaim {
     Acquired(AcquiredAlert),
     /// The alert was published: by any event, or, for a replayed event, by this replay.
     Published {
-        /// The threshold of its last publication; `None` if a worker that had lost its claim published it.
+        /// The threshold of its last publication; `None` if a worker that had lost its claim published it, or its authorizer
+        /// was erased.
         threshold: Option<Amount>,
     },
     /// The worker of another event is about to publish it.
@@ -81,6 +91,9 @@ impl Processing {
             // quarantine.
             .set(Attribute::ExpiresAt, &parts_expiry(now, self.table.retention_days));
         Ok(match self.table.update(update).await? {
+            Written::Applied if self.was_erased(event, &crossing.authorizer).await? => {
+                AlertClaim::Published { threshold: None }
+            }
             Written::Applied => AlertClaim::Acquired(AcquiredAlert {
                 authorizer: crossing.authorizer.clone(),
                 threshold: crossing.threshold,
@@ -92,6 +105,12 @@ impl Processing {
                 existing.map_or(AlertClaim::HeldByOther, |item| claim_failure(&item, event))
             }
         })
+    }
+
+    /// Returns `true` if the alert was published before its authorizer was erased. One strongly consistent read.
+    async fn was_erased(&self, event: &ClaimedEvent, authorizer: &Id) -> Result<bool, AwsError> {
+        let batch_id = event.key.batch_id().ok_or(AwsError::unreadable_item(UPDATE))?;
+        Ok(self.table.get(&Key::erased_alert(batch_id, authorizer)).await?.is_some())
     }
 
     /// Records that an alert is on the bus, and by which threshold. It is recorded even if the claim was lost
