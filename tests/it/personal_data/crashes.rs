@@ -30,7 +30,7 @@ async fn with_parts() -> RightfootWorld {
         "thresholds": {"authorizers": many_thresholds()}, "expires_at": "2026-12-31",
     }))
     .await;
-    for _ in 0..8 {
+    for _ in 0..2 {
         settle(world).await;
     }
     world.stack.connector.clear_call_log();
