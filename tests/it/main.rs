@@ -14,6 +14,7 @@ mod balances;
 mod batch_events;
 mod cold_start;
 mod contracts;
+mod delivery_checks;
 mod lambda_invoke;
 mod lists;
 mod log_lines;

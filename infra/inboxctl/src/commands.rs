@@ -8,6 +8,7 @@ mod dead_letters;
 pub(crate) mod doctor;
 mod due;
 mod events;
+mod fynapse;
 mod quarantine;
 mod schedules;
 pub(crate) mod send;
@@ -29,6 +30,7 @@ use dead_letters::DeadLettersCommand;
 use doctor::DoctorArgs;
 use due::DueArgs;
 use events::EventsCommand;
+use fynapse::FynapseCommand;
 use quarantine::QuarantineCommand;
 use schedules::SchedulesCommand;
 use send::SendArgs;
@@ -70,6 +72,9 @@ pub(crate) enum Command {
     /// Messages in the dead-letter queue.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Deliveries that Fynapse did not make, or whose event is missing here.
+    #[command(subcommand)]
+    Fynapse(FynapseCommand),
     /// List what operators have done, newest first.
     Audit(ListAuditArgs),
     /// List what is due for the relay, the poller and an operator, with its times.
@@ -101,6 +106,7 @@ impl Command {
             Self::Submissions(command) => Box::pin(command.run(target)).await,
             Self::Quarantine(command) => Box::pin(command.run(target)).await,
             Self::DeadLetters(command) => Box::pin(command.run(target)).await,
+            Self::Fynapse(command) => Box::pin(command.run(target)).await,
             Self::Audit(args) => target.render(&Box::pin(audit::list(target, args)).await?),
             Self::Due(args) => target.render(&Box::pin(due::list(target, args)).await?),
             Self::Doctor(args) => target.render(&Box::pin(doctor::run(target, args)).await?),

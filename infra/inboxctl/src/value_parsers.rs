@@ -7,6 +7,7 @@ use inbox_aws::config::BaseUrl;
 use inbox_aws::stores::TimeRange;
 use inbox_core::audit::OperatorAction;
 use inbox_core::delivery::Provider;
+use inbox_core::fynapse_api::finding::MissedReason;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
 use inbox_core::origin::Origin;
@@ -113,6 +114,10 @@ pub(crate) fn submission_kind_parser() -> impl TypedValueParser<Value = Submissi
 
 pub(crate) fn reason_parser() -> impl TypedValueParser<Value = QuarantineReason> {
     one_of(QuarantineReason::ALL, QuarantineReason::as_str)
+}
+
+pub(crate) fn missed_reason_parser() -> impl TypedValueParser<Value = MissedReason> {
+    one_of(MissedReason::ALL, MissedReason::as_str)
 }
 
 pub(crate) fn parse_base_url(url: &str) -> Result<String, String> {

@@ -24,6 +24,8 @@ mod doctor;
 mod doctor_findings;
 #[path = "inboxctl/function_code.rs"]
 mod function_code;
+#[path = "inboxctl/fynapse_missed.rs"]
+mod fynapse_missed;
 #[path = "inboxctl/lists_and_details.rs"]
 mod lists_and_details;
 #[path = "inboxctl/lost_messages.rs"]

@@ -8,6 +8,7 @@
 //!  poller    defer: rev+1, due_at=later if rev=seen ── ask ── record the event ── finish if rev=seen+1  PollStore
 //!                                                                  └ recorded, but quarantined or published short: due again, once
 //!  operator  due again, rev+1 if rev=seen and (done, quarantined, or declared lost)                     OperatorStore
+//!  auditor   read the list ── put what was missed, if not there ── state of the check if rev=seen       DeliveryChecks
 //! ```
 //!
 //! `rev` only grows, and every write that changes the state of an event, a batch or a schedule names the `rev`, or the
@@ -20,6 +21,7 @@
 
 mod audited_update;
 mod bound_subjects;
+mod delivery_checks;
 mod due_index;
 mod event_store;
 mod json_payloads;
@@ -38,14 +40,15 @@ mod submissions;
 mod tracking;
 
 pub use crate::table::{Table, WriteOutcome};
+pub use delivery_checks::DeliveryChecks;
 pub use due_index::{DueIndex, DueKey, DuePage, DueScan};
 pub use event_store::EventStore;
 pub use list_cursor::{InvalidListCursor, ListCursor};
 pub use list_page::{ListPage, PageStart};
 pub use operator::{
-    AuditFilter, BatchFilter, BatchSelector, BulkReplayPlan, EventFilter, LISTED_ATTRIBUTES, OperatorStore,
-    QuarantineFilter, ReplayOutcome, ScheduleChange, ScheduleFilter, SubmissionFilter, TimeRange, Timeline,
-    TrackedWithProblem,
+    AuditFilter, BatchFilter, BatchSelector, BulkReplayPlan, EventFilter, LISTED_ATTRIBUTES, MissedFilter,
+    OperatorStore, QuarantineFilter, ReplayOutcome, ScheduleChange, ScheduleFilter, SubmissionFilter,
+    TimeRange, Timeline, TrackedWithProblem,
 };
 pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
 pub use poll_store::{AlertedAuthorizers, BatchProgress, PollNote, PollStore};
@@ -75,6 +78,8 @@ pub struct Stores {
     pub polls: PollStore,
     /// Submits and starts to track.
     pub submissions: Submissions,
+    /// The auditor's.
+    pub delivery_checks: DeliveryChecks,
     /// The operators'.
     pub operator: OperatorStore,
 }
@@ -91,6 +96,7 @@ impl Stores {
             tracking: Tracking::new(table.clone()),
             polls: PollStore::new(table.clone()),
             submissions: Submissions::new(table.clone()),
+            delivery_checks: DeliveryChecks::new(table.clone()),
             operator: OperatorStore::new(table),
         }
     }

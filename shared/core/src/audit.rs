@@ -12,7 +12,7 @@ use crate::quarantine::QuarantineId;
 use crate::subject::Subject;
 use crate::time::UnixMillis;
 
-/// An action of an operator on an event, quarantined item, batch, schedule or submission.
+/// An action of an operator on an event, quarantined item, batch, schedule, submission or missed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum OperatorAction {
@@ -34,6 +34,8 @@ pub enum OperatorAction {
     Update,
     /// Started the tracking of a batch.
     Track,
+    /// Declared that nothing is left to do about a missed delivery.
+    Resolve,
 }
 
 impl OperatorAction {
@@ -77,6 +79,8 @@ pub enum AuditSubject {
     Schedule(Id),
     /// A submission.
     Submission(Subject),
+    /// A missed delivery of Fynapse's, by what identifies it.
+    MissedDelivery(Id),
 }
 
 /// Writes the subject as commands take it.
@@ -88,6 +92,7 @@ impl fmt::Display for AuditSubject {
             Self::Batch(id) => write!(f, "batch {}", id.as_str()),
             Self::Schedule(id) => write!(f, "schedule {}", id.as_str()),
             Self::Submission(id) => write!(f, "submission {id}"),
+            Self::MissedDelivery(id) => write!(f, "missed-delivery {}", id.as_str()),
         }
     }
 }

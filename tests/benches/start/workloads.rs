@@ -2,14 +2,17 @@
 
 use std::time::SystemTime;
 
+use inbox_core::fynapse_api::listed_delivery::DeliveryStatus;
 use inbox_core::providers::fynapse::signature;
 use inbox_core::secret_keys::{KeyCodec, Keys};
 use inbox_core::time::UnixSecs;
 use local::connector::Fault;
+use local::fynapse_simulator::FynapseSimulator;
 use local::lambda_api::aws_endpoint;
+use local::senders::payloads;
 use local::stack::{
-    BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET,
-    RIGHTFOOT_URL_KEY_SECRET,
+    BALANCES_TABLE, EVENT_BUS, FYNAPSE_API_CREDENTIALS_SECRET, FYNAPSE_CLIENT_ID, FYNAPSE_CLIENT_SECRET,
+    FYNAPSE_SECRET, FYNAPSE_SUBSCRIPTION_ID, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
 };
 use serde_json::{Value, json};
 use tests::rightfoot_world::{RightfootWorld, submit_batch_request};
@@ -26,6 +29,7 @@ pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) calls: CallLog,
     rightfoot_world: RightfootWorld,
+    fynapse: FynapseSimulator,
     env: Vec<(&'static str, String)>,
     invocations: usize,
 }
@@ -42,6 +46,8 @@ impl Workload {
             ("RIGHTFOOT_URL_KEY_SECRET_ID", RIGHTFOOT_URL_KEY_SECRET.to_owned()),
             ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY_SECRET.to_owned()),
             ("WEBHOOK_BASE_URL", "https://inbox.example".to_owned()),
+            ("FYNAPSE_API_CREDENTIALS_SECRET_ID", FYNAPSE_API_CREDENTIALS_SECRET.to_owned()),
+            ("FYNAPSE_SUBSCRIPTION_ID", FYNAPSE_SUBSCRIPTION_ID.to_owned()),
         ];
         // Each service has a host of its own, as in AWS.
         for variable in [
@@ -57,7 +63,14 @@ impl Workload {
             env.push((variable, url));
         }
         env.push(("RIGHTFOOT_API_URL", serve(&calls, |_| rightfoot_world.rightfoot.routes()).await));
-        Self { name, calls, rightfoot_world, env, invocations: 0 }
+        let fynapse = FynapseSimulator::new(
+            rightfoot_world.world.stack.clock.clone(),
+            FYNAPSE_SUBSCRIPTION_ID,
+            FYNAPSE_CLIENT_ID,
+            FYNAPSE_CLIENT_SECRET,
+        );
+        env.push(("FYNAPSE_API_URL", serve(&calls, |_| fynapse.routes()).await));
+        Self { name, calls, rightfoot_world, fynapse, env, invocations: 0 }
     }
 
     pub(crate) fn env(&self) -> Vec<(&str, &str)> {
@@ -72,6 +85,7 @@ impl Workload {
             "fynapse-webhook" => fynapse_webhook(&id),
             "rightfoot-webhook" => self.rightfoot_webhook(&id),
             "event-relay" => self.event_relay(&id).await,
+            "fynapse-auditor" => self.fynapse_auditor().await,
             "rightfoot-poller" => self.rightfoot_poller(&id).await,
             "rightfoot-requests" => rightfoot_requests(&id),
             "event-worker" => self.event_worker(&id).await,
@@ -92,6 +106,14 @@ impl Workload {
         world.inject_fault("SendMessage", Fault::AccessDenied);
         assert!(world.deliver_fynapse(extract_body(id)).await.is_success());
         world.stack.connector.clear_fault_plan();
+        json!({})
+    }
+
+    /// Lists a delivery whose event is recorded: always the same one, so that the list does not grow.
+    async fn fynapse_auditor(&self) -> Value {
+        const EVENT_ID: &str = "a3efc743-ac6c-463b-aa19-4dd9c45b5b96";
+        assert!(self.rightfoot_world.world.deliver_fynapse(extract_body(EVENT_ID)).await.is_success());
+        self.fynapse.add_ended(&payloads::balance_extracted(EVENT_ID), DeliveryStatus::Delivered);
         json!({})
     }
 

@@ -2,6 +2,7 @@
 
 mod backlog;
 pub(crate) mod check_result;
+mod deliveries;
 mod function_code;
 mod overdue;
 mod parameters;
@@ -59,6 +60,7 @@ pub(crate) async fn run_checks(
     checks.push(parameters::check(target));
     checks.extend(secrets::checks(target).await);
     checks.extend(backlog::checks(target, has_worker, may_scan).await?);
+    checks.push(deliveries::check(target).await?);
     checks.extend(poll_checks(target).await?);
     Ok(checks)
 }
