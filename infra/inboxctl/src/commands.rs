@@ -72,7 +72,7 @@ pub(crate) enum Command {
     /// Messages in the dead-letter queue.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
-    /// Deliveries that Fynapse did not make, or whose event is missing here.
+    /// Signing secret, subscription and missed deliveries of Fynapse.
     #[command(subcommand)]
     Fynapse(FynapseCommand),
     /// List what operators have done, newest first.

@@ -156,6 +156,12 @@ pub(crate) fn parse_quarantine_ref(name: &str) -> Result<QuarantineRef, String> 
     })
 }
 
+/// Parses the name of a secret or subscription at Fynapse, by its rule for subscriptions.
+pub(crate) fn parse_fynapse_name(name: &str) -> Result<String, String> {
+    let is_valid = (1..=255).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if is_valid { Ok(name.to_owned()) } else { Err("a name has 1 to 255 characters".to_owned()) }
+}
+
 pub(crate) fn parse_id(text: &str) -> Result<Id, String> {
     Id::new(text).ok_or_else(|| "an id has 1 to 512 bytes".to_owned())
 }

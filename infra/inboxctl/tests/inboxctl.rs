@@ -26,6 +26,8 @@ mod doctor_findings;
 mod function_code;
 #[path = "inboxctl/fynapse_missed.rs"]
 mod fynapse_missed;
+#[path = "inboxctl/fynapse_setup.rs"]
+mod fynapse_setup;
 #[path = "inboxctl/lists_and_details.rs"]
 mod lists_and_details;
 #[path = "inboxctl/lost_messages.rs"]

@@ -1,5 +1,5 @@
-//! Reading of Fynapse's list of deliveries, whose fields, pages and filters are not documented (shared/providers/fynapse.md,
-//! "Deliveries").
+//! Reading of the answers of Fynapse's API, above all of its list of deliveries, whose fields, pages and filters are not documented
+//! (shared/providers/fynapse.md, "Deliveries").
 //!
 //! ```text
 //!  answer ─▶ delivery_page: every object with a documented status ─▶ listed_delivery: its ids, its time, its payload
@@ -14,6 +14,7 @@ pub mod delivery_page;
 pub mod finding;
 mod json_tree;
 pub mod listed_delivery;
+pub mod management;
 pub mod page_hints;
 pub mod paging;
 mod polled_event;

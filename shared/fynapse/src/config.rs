@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use reqwest::Url;
 
 use inbox_aws::ca_bundle::CaBundle;
@@ -83,19 +83,43 @@ impl ClientConfig {
 
     /// The URL of the deliveries of a subscription.
     pub(crate) fn deliveries_url(&self, subscription_id: &Id) -> Result<Url, ApiError> {
-        let id = subscription_id.as_str();
-        // By the URL standard, these two are never a path segment, however they are encoded.
-        if matches!(id, "." | "..") {
-            return Err(ApiError::InvalidResponse("an id that is not a valid path segment"));
-        }
-        let id = utf8_percent_encode(id, PATH_SEGMENT);
+        let id = path_segment(subscription_id)?;
         Ok(self.url_below(&format!("api/v1/event-deliveries/subscriptions/{id}/deliveries")))
+    }
+
+    /// The URL of the secrets.
+    pub(crate) fn secrets_url(&self) -> Url {
+        self.url_below("api/v1/event-deliveries/secrets")
+    }
+
+    /// The URL of one secret.
+    pub(crate) fn secret_url(&self, id: &Id) -> Result<Url, ApiError> {
+        Ok(self.url_below(&format!("api/v1/event-deliveries/secrets/{}", path_segment(id)?)))
+    }
+
+    /// The URL that rotates a secret. Fynapse names the operation and not its path, so this one is assumed.
+    pub(crate) fn rotation_url(&self, id: &Id) -> Result<Url, ApiError> {
+        Ok(self.url_below(&format!("api/v1/event-deliveries/secrets/{}/rotate", path_segment(id)?)))
+    }
+
+    /// The URL of the subscriptions.
+    pub(crate) fn subscriptions_url(&self) -> Url {
+        self.url_below("api/v1/event-deliveries/subscriptions")
     }
 
     fn url_below(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
         url
+    }
+}
+
+/// An id as one segment of a path.
+fn path_segment(id: &Id) -> Result<PercentEncode<'_>, ApiError> {
+    // By the URL standard, these two are never a path segment, however they are encoded.
+    match id.as_str() {
+        "." | ".." => Err(ApiError::InvalidResponse("an id that is not a valid path segment")),
+        id => Ok(utf8_percent_encode(id, PATH_SEGMENT)),
     }
 }
 

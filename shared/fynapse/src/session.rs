@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -17,6 +18,7 @@ use crate::transport::Transport;
 use crate::{ApiError, ClientBuildError, ClientConfig};
 
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A client of Fynapse's API. Clones share their connections.
 #[derive(Clone)]
@@ -86,6 +88,13 @@ impl AccessToken {
     }
 }
 
+/// A call of the API.
+struct Call {
+    url: Url,
+    /// The body of a `POST`; a `GET` has none.
+    posted: Option<String>,
+}
+
 /// A session at Fynapse.
 pub struct FynapseSession {
     client: FynapseClient,
@@ -101,20 +110,45 @@ impl FynapseSession {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let get = async |token: &AccessToken| {
-            let request =
-                |client: &reqwest::Client| client.get(url.clone()).header(AUTHORIZATION, token.0.clone());
-            self.client.0.send(request).await
-        };
+        self.get(url).await
+    }
+
+    /// Sends a request that changes nothing, so it is repeated freely.
+    pub(crate) async fn get(&self, url: Url) -> Result<Vec<u8>, ApiError> {
+        self.call(&Call { url, posted: None }).await
+    }
+
+    /// Sends a request that changes something. It is sent once; only if the token is not accepted, once more with a new one.
+    pub(crate) async fn post(&self, url: Url, body: String) -> Result<Vec<u8>, ApiError> {
+        self.call(&Call { url, posted: Some(body) }).await
+    }
+
+    pub(crate) const fn config(&self) -> &ClientConfig {
+        &self.client.0.config
+    }
+
+    /// Makes a call; once more with a new token if the session has ended.
+    async fn call(&self, call: &Call) -> Result<Vec<u8>, ApiError> {
         let (token, is_new) = self.current_token().await?;
-        match get(&token).await {
-            // The session has ended.
+        match self.call_with(&token, call).await {
             Err(ApiError::TokenExpired) if !is_new => {
                 let token = self.renew_token(&token).await?;
-                get(&token).await.map_err(refused_with_new_token)
+                self.call_with(&token, call).await.map_err(refused_with_new_token)
             }
             answer => answer.map_err(refused_with_new_token),
         }
+    }
+
+    async fn call_with(&self, token: &AccessToken, call: &Call) -> Result<Vec<u8>, ApiError> {
+        let transport = &self.client.0;
+        let Some(body) = &call.posted else {
+            let get = |client: &reqwest::Client| {
+                client.get(call.url.clone()).header(AUTHORIZATION, token.0.clone())
+            };
+            return transport.send(get).await;
+        };
+        let request = transport.client.post(call.url.clone()).header(AUTHORIZATION, token.0.clone());
+        transport.send_once(request.header(CONTENT_TYPE, JSON).body(body.clone())).await
     }
 
     /// The token, and whether it was fetched for this call.

@@ -74,6 +74,11 @@ impl Transport {
         }
     }
 
+    /// Sends a request once: a second one might do twice what it asks for.
+    pub(crate) async fn send_once(&self, request: RequestBuilder) -> Result<Vec<u8>, ApiError> {
+        self.attempt(request).await.map_err(|error| error.error)
+    }
+
     async fn attempt(&self, request: RequestBuilder) -> Result<Vec<u8>, AttemptError> {
         let response = request
             .header(ACCEPT, HeaderValue::from_static("application/json"))
@@ -104,7 +109,7 @@ impl Transport {
 /// Classifies a status; `Ok` if the body has to be read (shared/providers/fynapse.md, "Errors of the API").
 pub(crate) fn check_status(status: u16) -> Result<(), ApiError> {
     match status {
-        200 => Ok(()),
+        200 | 201 => Ok(()),
         300..=399 => Err(ApiError::InvalidResponse("a redirect")),
         401 => Err(ApiError::TokenExpired),
         403 => Err(ApiError::Forbidden),
@@ -156,7 +161,7 @@ mod tests {
     fn no_status_is_without_a_meaning() {
         for status in 100..=999 {
             let checked = check_status(status);
-            assert_eq!(checked.is_ok(), status == 200, "{status}");
+            assert_eq!(checked.is_ok(), matches!(status, 200 | 201), "{status}");
             let is_transient = checked.is_err_and(|error| error.is_transient());
             assert_eq!(is_transient, matches!(status, 408 | 429 | 500..=599), "{status}");
         }

@@ -14,7 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::FynapseSimulator;
-use super::routes::{decode_pairs, error, respond};
+use super::http::{decode_pairs, error, respond};
 use crate::senders::{FynapseSender, payloads};
 
 /// Most events of one run.

@@ -1,5 +1,6 @@
-//! A simulated Fynapse: its token endpoint, and the list of the deliveries of a subscription (shared/providers/fynapse.md,
-//! "Management API", "Deliveries"). How that list looks is not documented, so it has several shapes and styles of paging.
+//! A simulated Fynapse: its token endpoint, its secrets and subscriptions, and the list of the deliveries of a subscription
+//! (shared/providers/fynapse.md, "Management API", "Deliveries"). How that list looks is not documented, so it has several shapes and styles of
+//! paging.
 //!
 //! Its webhooks are those of [`FynapseSender`](crate::senders::FynapseSender); [`FynapseSimulator::deliver`] sends one and lists what
 //! became of it.
@@ -15,12 +16,14 @@ use inbox_core::time::UnixMillis;
 mod behaviour;
 mod delivery_list;
 mod extract_run;
+mod http;
+mod management;
 mod routes;
 mod state;
 
 pub use behaviour::{ListPaging, ListShape, SimulatedList};
 pub use extract_run::extract_run_routes;
-pub use state::SimulatedDelivery;
+pub use state::{SimulatedDelivery, SimulatedSecret, SimulatedSubscription};
 
 use crate::senders::{DeliveryEnd, FynapseSender, OutgoingDelivery};
 use state::SimulatorState;
@@ -39,7 +42,7 @@ impl FynapseSimulator {
         Self {
             clock,
             subscription_id: subscription_id.into(),
-            state: Arc::new(Mutex::new(SimulatorState::new(client_id, client_secret))),
+            state: Arc::new(Mutex::new(SimulatorState::new(subscription_id, client_id, client_secret))),
         }
     }
 
@@ -66,6 +69,30 @@ impl FynapseSimulator {
     /// The deliveries, the oldest first.
     pub fn deliveries(&self) -> Vec<SimulatedDelivery> {
         self.with_state(|state, _| state.deliveries.clone())
+    }
+
+    /// The secrets, the oldest first.
+    pub fn secrets(&self) -> Vec<SimulatedSecret> {
+        self.with_state(|state, _| state.secrets.clone())
+    }
+
+    /// The subscriptions, the oldest first.
+    pub fn subscriptions(&self) -> Vec<SimulatedSubscription> {
+        self.with_state(|state, _| state.subscriptions.clone())
+    }
+
+    /// Adds a subscription, as another client would.
+    pub fn add_subscription(&self, subscription: SimulatedSubscription) {
+        self.with_state(|state, _| state.subscriptions.push(subscription));
+    }
+
+    /// Rotates a secret, and from now on does it at another path only.
+    pub fn rotate_elsewhere(&self, name: &str) {
+        self.with_state(|state, _| {
+            state.has_rotation = false;
+            let value = state.make_secret_value();
+            state.secrets.iter_mut().filter(|it| it.name == name).for_each(|it| it.value.clone_from(&value));
+        });
     }
 
     /// The requests so far, as method, path and query.

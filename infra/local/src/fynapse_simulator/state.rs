@@ -40,6 +40,32 @@ impl SimulatedDelivery {
     }
 }
 
+/// A secret that signs webhooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedSecret {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedSubscription {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The address that it delivers to.
+    pub endpoint_url: String,
+    /// The name of the secret that it signs with.
+    pub secret_ref: String,
+    /// The types of events that it delivers.
+    pub event_types: Vec<String>,
+}
+
 /// Sessions, deliveries and log of the simulator.
 pub(super) struct SimulatorState {
     pub(super) client_id: String,
@@ -48,13 +74,30 @@ pub(super) struct SimulatorState {
     /// The oldest first.
     pub(super) deliveries: Vec<SimulatedDelivery>,
     pub(super) requests: Vec<String>,
+    pub(super) secrets: Vec<SimulatedSecret>,
+    pub(super) subscriptions: Vec<SimulatedSubscription>,
+    /// False if the path that rotates a secret is another one.
+    pub(super) has_rotation: bool,
+    /// Values of secrets so far.
+    values_made: usize,
     /// The time at which each token was last used.
     sessions: HashMap<String, UnixMillis>,
 }
 
 impl SimulatorState {
-    pub(super) fn new(client_id: &str, client_secret: &str) -> Self {
+    /// A state with one subscription, to another receiver.
+    pub(super) fn new(subscription_id: &str, client_id: &str, client_secret: &str) -> Self {
         Self {
+            secrets: Vec::new(),
+            subscriptions: vec![SimulatedSubscription {
+                id: subscription_id.to_owned(),
+                name: "first".to_owned(),
+                endpoint_url: "https://receiver.invalid/webhooks".to_owned(),
+                secret_ref: "first".to_owned(),
+                event_types: Vec::new(),
+            }],
+            has_rotation: true,
+            values_made: 0,
             client_id: client_id.to_owned(),
             client_secret: client_secret.to_owned(),
             list: SimulatedList::default(),
@@ -69,6 +112,12 @@ impl SimulatorState {
             Some(listed) => *listed = delivery,
             None => self.deliveries.push(delivery),
         }
+    }
+
+    /// A new value of a secret, as long as a real one.
+    pub(super) fn make_secret_value(&mut self) -> String {
+        self.values_made += 1;
+        format!("simulated-signing-secret-value-{:04}", self.values_made)
     }
 
     /// Begins a session; returns its token.

@@ -1,5 +1,7 @@
 //! Tests against a stub of Fynapse's API, over real HTTP.
 
+mod management;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
