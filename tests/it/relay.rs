@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use event_relay::relay::{OutboxRelay, RelaySummary};
+use event_relay::relay::OutboxRelay;
+use event_relay::relay_summary::RelaySummary;
 use inbox_aws::queue::EventsQueue;
 use inbox_aws::stores::{EventClaim, Table};
 use inbox_core::event::EventKey;

@@ -2,6 +2,7 @@
 
 pub mod relay;
 mod relay_batch;
+pub mod relay_summary;
 mod run_context;
 
 use std::time::Duration;

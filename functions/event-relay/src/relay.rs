@@ -8,13 +8,12 @@ use tokio::time::timeout_at;
 use inbox_aws::clock::Clock;
 use inbox_aws::queue::EventsQueue;
 use inbox_aws::stores::{DueIndex, DueKey, DueRecord, DueScan, Outbox, Table};
-use inbox_aws::telemetry::metrics;
 use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::chunking::{ChunkLimits, chunk_by_size};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::limits::{DUE_PAGE_ITEMS, RELAY_BATCH_MESSAGES, RELAY_CONCURRENCY};
-use inbox_core::time::UnixMillis;
 
+use crate::relay_summary::RelaySummary;
 use crate::run_context::RunContext;
 
 /// The size of a batch: of one `SendMessageBatch`, which its messages may still exceed in bytes.
@@ -27,26 +26,6 @@ pub struct OutboxRelay {
     pub(crate) outbox: Outbox,
     pub(crate) queue: EventsQueue,
     pub(crate) clock: Clock,
-}
-
-/// The counts of one run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RelaySummary {
-    /// Due records that were read.
-    pub due: usize,
-    /// Events that were enqueued.
-    pub sent: usize,
-    /// Records that could not be sent; they stay due.
-    pub failed: usize,
-    /// Records that can never be sent, and were quarantined.
-    pub quarantined: usize,
-    /// Due items that the run did not reach: out of time, or the queue is down. A lower bound.
-    pub remaining: usize,
-    /// Age in seconds of the oldest event that is not enqueued, counted from its delivery or, if the worker requeued it,
-    /// from its retry time. Includes events that are not due at the moment because an attempt at them has failed.
-    pub oldest_due_age_secs: u64,
-    /// The first AWS call that failed, if any.
-    pub first_error: Option<AwsError>,
 }
 
 impl OutboxRelay {
@@ -147,34 +126,5 @@ impl OutboxRelay {
             }
             Err(error) => run.note_error(error),
         }
-    }
-}
-
-impl RelaySummary {
-    fn report(&self) {
-        metrics::RELAYED.add(self.sent as u64);
-        metrics::RELAY_FAILED.add(self.failed as u64);
-        // If not everything could be read, an age of zero would be wrong: it is unknown. Not a gauge, since
-        // the last value of a gauge is repeated with every flush.
-        let read_all = self.first_error.is_none() && self.remaining == 0;
-        if read_all || self.oldest_due_age_secs > 0 {
-            metrics::OLDEST_DUE_AGE.record(self.oldest_due_age_secs);
-        }
-        let error = self.first_error.as_ref().map(tracing::field::display);
-        let RelaySummary { due, sent, failed, quarantined, remaining, oldest_due_age_secs, .. } = *self;
-        // Most runs have nothing to do: their line is for debugging, and the metric is the heartbeat.
-        if due == 0 && error.is_none() {
-            tracing::debug!(target: "relay", due, sent, failed, quarantined, remaining, oldest_due_age_secs);
-        } else {
-            tracing::info!(target: "relay", due, sent, failed, quarantined, remaining, oldest_due_age_secs, error);
-        }
-    }
-
-    fn observe_ages(&mut self, records: &[DueRecord], now: UnixMillis) {
-        self.observe_age(records.iter().map(|record| now.since(record.enqueue_after())).max());
-    }
-
-    fn observe_age(&mut self, age: Option<Duration>) {
-        self.oldest_due_age_secs = self.oldest_due_age_secs.max(age.unwrap_or_default().as_secs());
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use inbox_aws::AwsError;
 use inbox_core::limits::{RELAY_CONCURRENCY, RELAY_DRAIN_MS};
 
-use crate::relay::RelaySummary;
+use crate::relay_summary::RelaySummary;
 
 /// The state of a run in progress.
 pub(crate) struct RunContext {

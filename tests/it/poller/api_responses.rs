@@ -109,7 +109,7 @@ async fn batch_with_response(says: ResponseCase) -> (RightfootWorld, String) {
             }
         },
         // Longer than any regular response takes here, even the largest.
-        |client| client.request_timeout = Duration::from_millis(if is_hang(says) { 400 } else { 10_000 }),
+        |client| client.request_timeout = Duration::from_millis(if is_hang(says) { 1_000 } else { 10_000 }),
         |_, routes| routes,
     )
     .await;
