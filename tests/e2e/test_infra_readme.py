@@ -259,7 +259,7 @@ def test_a_stack_is_removed_with_the_rules_on_its_bus_and_keeps_its_data_until_t
 
     assert not set(tables) & set(dynamodb.list_tables()["TableNames"])
     assert not set(queues) & set(sqs.list_queues().get("QueueUrls", []))
-    for name in ("FynapseSigningSecretArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"):
+    for name in ("FynapseSigningSecretArn", "FynapseApiCredentialsArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"):
         assert stack.client("secretsmanager").describe_secret(SecretId=variables[name])["DeletedDate"]
 
 

@@ -24,9 +24,9 @@ WATCH_PORT = "9004"
 # With --no-build, cargo may have to build the functions first.
 TIMEOUT_SECS = 600
 DOCUMENTED_EVENT = "fynapse-webhook-good"
-# Events that need no earlier step, one for each function. Relay and poller find no work.
+# Events that need no earlier step, one for each function. Relay, poller and auditor find no work.
 EVENTS = [DOCUMENTED_EVENT, "rightfoot-webhook-completed-good", "rightfoot-requests-webhook-url", "event-worker-empty"]
-TICKS = ["event-relay-tick", "rightfoot-poller-tick"]
+TICKS = ["event-relay-tick", "fynapse-auditor-tick", "rightfoot-poller-tick"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def local(terminals: list[str]):
     program, options = terminals[0].split(" -- ")
     assert program == "cargo run -p local"
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    ports = [f"--{name}-port=0" for name in ("http", "aws", "rightfoot")]
+    ports = [f"--{name}-port=0" for name in ("http", "aws", "fynapse", "rightfoot")]
     process = LocalProcess([*shlex.split(options, comments=True), *ports], SCRATCH)
     yield process
     process.stop()
