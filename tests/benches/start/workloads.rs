@@ -64,7 +64,9 @@ impl Workload {
     /// Lists a delivery whose event is recorded: always the same one, so that the list does not grow.
     async fn fynapse_auditor(&self) -> Value {
         const EVENT_ID: &str = "a3efc743-ac6c-463b-aa19-4dd9c45b5b96";
-        assert!(self.network.rightfoot_world.world.deliver_fynapse(extract_body(EVENT_ID)).await.is_success());
+        assert!(
+            self.network.rightfoot_world.world.deliver_fynapse(extract_body(EVENT_ID)).await.is_success()
+        );
         self.network.fynapse.add_ended(&payloads::balance_extracted(EVENT_ID), DeliveryStatus::Delivered);
         json!({})
     }

@@ -98,11 +98,7 @@ const FAULTS: [(&str, Fault, usize); 63] = [
     ("CredentialsRefused", Recorded("credentials_refused", &[0]), 1),
     ("CredentialsExpiring", Recorded("credentials_expiring", &[0]), 1),
     ("DeliveryCheckFailed", Repeated("delivery_check_failed", 15), 60),
-    (
-        "DeliveryCheckAge",
-        Stated(|| "delivery_check_age".to_owned(), |minutes| 21_600.0 + 60.0 * minutes),
-        2,
-    ),
+    ("DeliveryCheckAge", Stated(|| "delivery_check_age".to_owned(), |minutes| 21_600.0 + 60.0 * minutes), 2),
     ("AuditorStopped", Silence("delivery_check_age"), 60),
     ("FynapseAuditorErrors", Stated(|| function_metric("fynapse-auditor", "Errors"), |_| 1.0), 2),
     ("FynapseAuditorThrottles", StatedOnce(|| function_metric("fynapse-auditor", "Throttles"), 1.0), 1),

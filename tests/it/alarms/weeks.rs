@@ -249,7 +249,9 @@ fn a_week_with_a_lost_webhook_is_quiet_though_one_alarm_is_on() {
 #[test]
 fn a_first_deployment_sends_fourteen_messages_and_two_more_with_the_auditor() {
     let mut week = idle_week();
-    for (heartbeat, first_run) in [("oldest_due_age", 2), ("oldest_poll_delay", 2), ("delivery_check_age", 15)] {
+    for (heartbeat, first_run) in
+        [("oldest_due_age", 2), ("oldest_poll_delay", 2), ("delivery_check_age", 15)]
+    {
         week.series.begin(heartbeat, first_run);
     }
     for (parts, expected, stopped) in [
