@@ -32,7 +32,6 @@ use state::SimulatorState;
 #[derive(Clone)]
 pub struct FynapseSimulator {
     clock: Clock,
-    subscription_id: Arc<str>,
     state: Arc<Mutex<SimulatorState>>,
 }
 
@@ -41,7 +40,6 @@ impl FynapseSimulator {
     pub fn new(clock: Clock, subscription_id: &str, client_id: &str, client_secret: &str) -> Self {
         Self {
             clock,
-            subscription_id: subscription_id.into(),
             state: Arc::new(Mutex::new(SimulatorState::new(subscription_id, client_id, client_secret))),
         }
     }

@@ -46,7 +46,7 @@ async fn token(State(simulator): State<FynapseSimulator>, form: Bytes) -> Respon
     })
 }
 
-/// Lists the deliveries of the subscription.
+/// Lists the deliveries of a subscription. Every subscription gets every event, and all their deliveries of it end alike.
 async fn deliveries(
     State(simulator): State<FynapseSimulator>,
     Path(subscription_id): Path<String>,
@@ -60,10 +60,8 @@ async fn deliveries(
         if !state.subscriptions.iter().any(|it| it.id == subscription_id) {
             return error(StatusCode::NOT_FOUND, "No such subscription");
         }
-        let is_first = subscription_id == *simulator.subscription_id;
-        let listed = if is_first { state.deliveries.as_slice() } else { &[] };
         let query = decode_pairs(uri.query().unwrap_or_default());
-        match delivery_list::answer(&state.list, listed, &query) {
+        match delivery_list::answer(&state.list, &state.deliveries, &query) {
             Ok(body) => respond(StatusCode::OK, body),
             Err(detail) => error(StatusCode::BAD_REQUEST, detail),
         }
