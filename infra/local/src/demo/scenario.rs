@@ -323,7 +323,7 @@ async fn end_rotation(harness: &mut Harness) -> anyhow::Result<()> {
 
 /// Has Fynapse give up and cancel deliveries, and the auditor find them among all others.
 async fn undelivered_deliveries(harness: &mut Harness) -> anyhow::Result<Vec<Violation>> {
-    harness.progress.start_phase("Fynapse gives up deliveries, and the auditor finds them");
+    harness.progress.start_phase("Fynapse gives up or cancels five deliveries, and the auditor finds them");
     harness.await_deliveries().await;
     undelivered::audit(&harness.stack, &harness.fynapse_api, harness.deliveries()).await
 }

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use inbox_aws::telemetry::metrics;
 use inbox_core::fynapse_api::listed_delivery::DeliveryStatus;
 use local::stack::FYNAPSE_API_CREDENTIALS_SECRET;
+use tests::MINUTE;
 use tests::fynapse_world::FynapseWorld;
 
 use super::{Recorder, Recording};
 
 pub(super) async fn record(r: &Recorder, into: &mut BTreeMap<&'static str, Recording>) {
     into.insert("auditor", auditor(r).await);
-    into.insert("delivery_lost", ended(r, DeliveryStatus::Delivered).await);
-    into.insert("delivery_missed", ended(r, DeliveryStatus::DeadLetter).await);
+    into.insert("delivery_lost", delivery_lost(r).await);
+    into.insert("delivery_missed", delivery_missed(r).await);
     into.insert("credentials_refused", credentials_refused(r).await);
     // It takes months to provoke, so it is counted as the function counts it.
     metrics::CREDENTIALS_EXPIRING.add(1);
@@ -30,10 +31,23 @@ async fn auditor(r: &Recorder) -> Recording {
     vec![r.metrics()]
 }
 
-/// A run that finds a delivery whose event never arrived, although it ended like this.
-async fn ended(r: &Recorder, status: DeliveryStatus) -> Recording {
+/// A run that finds that the record of a delivered event is gone.
+async fn delivery_lost(r: &Recorder) -> Recording {
     let it = FynapseWorld::new().await;
-    it.add_ended("e-1", status);
+    for event_id in ["e-1", "e-2"] {
+        it.deliver(event_id).await;
+    }
+    it.world.expire_items("fynapse#event#e-2").await;
+    it.world.advance(MINUTE * 15);
+    r.discard();
+    it.run_auditor().await;
+    vec![r.metrics()]
+}
+
+/// A run that finds a delivery that was given up.
+async fn delivery_missed(r: &Recorder) -> Recording {
+    let it = FynapseWorld::new().await;
+    it.add_ended("e-1", DeliveryStatus::DeadLetter);
     it.run_auditor().await;
     vec![r.metrics()]
 }
