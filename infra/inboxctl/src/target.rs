@@ -203,6 +203,12 @@ impl Target {
         self.parameter("EventWorkerEnabled") == Some("false")
     }
 
+    /// Returns `true` if the stack is deployed without fynapse-auditor.
+    pub(crate) fn is_auditor_disabled(&self) -> bool {
+        let has_api = self.parameter("FynapseApiUrl").is_some_and(|url| !url.is_empty());
+        !has_api || self.disabled_text(Provider::Fynapse).is_some()
+    }
+
     /// Returns why a provider has no functions in the stack, with the parameter that leaves them out; `None` if it has them.
     pub(crate) fn disabled_text(&self, provider: Provider) -> Option<String> {
         let title = ProviderSpec::of(provider).title;

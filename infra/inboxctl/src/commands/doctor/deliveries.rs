@@ -12,8 +12,7 @@ use crate::target::Target;
 const CHECK: &str = "deliveries of Fynapse";
 
 pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
-    let parameter = |name: &str| target.parameter(name).filter(|value| !value.is_empty());
-    let subscription = parameter("FynapseApiUrl").and_then(|_| parameter("FynapseSubscriptionId"));
+    let subscription = target.parameter("FynapseSubscriptionId").filter(|_| !target.is_auditor_disabled());
     let Some(subscription_id) = subscription.and_then(Id::new) else {
         return Ok(CheckResult::skipped(CHECK, "no stack is named, or it has no fynapse-auditor"));
     };
