@@ -119,7 +119,9 @@ def unpack(output: Path) -> Path:
     return output / archive.name.removesuffix(".tar.gz")
 
 
-def test_the_template_of_a_release_has_a_zip_for_each_function_and_no_bucket(functions: Path, tmp_path: Path):
+def test_the_template_of_a_release_has_a_zip_for_each_function_and_no_bucket(
+    functions: Path, tmp_path: Path, tools: dict[str, Path]
+):
     assert pack(functions, tmp_path / "output").returncode == 0
     folder = unpack(tmp_path / "output")
     template = (folder / "template.yaml").read_text()
@@ -128,6 +130,8 @@ def test_the_template_of_a_release_has_a_zip_for_each_function_and_no_bucket(fun
     nested = re.findall(r"TemplateURL: (\S+)", template)
     assert nested and all((folder / path).is_file() for path in [*code, *nested])
     assert "Architectures: [arm64]" in template and "s3://" not in template and "target/lambda" not in template
+    lint = run(tools["sam"].parent / "cfn-lint", *[folder / path for path in ["template.yaml", *nested]], AWS_DEFAULT_REGION="us-east-1")
+    assert lint.returncode == 0, lint.stdout
     requirements = (folder / "infra/requirements.txt").read_text()
     assert "aws-sam-cli==" in requirements and not re.search("cargo|zig", requirements)
 
