@@ -12,7 +12,7 @@ from bus_listener import BusListener
 from emulator import Emulator
 from release_user import ReleaseUser
 from rightfoot_simulator import API_KEY
-from stack import ARCHITECTURE, FUNCTIONS, REPOSITORY
+from stack import ARCHITECTURE, FUNCTIONS, REPOSITORY, Stack
 
 PACK = REPOSITORY / ".ci/release-files"
 # The header of a program for each processor.
@@ -62,7 +62,13 @@ def test_a_stack_is_deployed_from_the_full_release_without_a_compiler(
     full_release: Path, tmp_path: Path, aws: Emulator, tools: dict[str, Path]
 ):
     user = ReleaseUser(full_release, tmp_path, aws, tools)
-    deploy_and_use(user, "from-full-release")
+    stack = deploy_and_use(user, "from-full-release")
+    # A stack can change between a release and a build from source, and keeps its data.
+    (event, *_) = stack.inboxctl("events", "list")["events"]
+    stack.deploy()
+    assert stack.event(event["event"])["state"] == "done"
+    user.run(user.first_deployment()[0])
+    assert stack.event(event["event"])["state"] == "done"
     for name in FUNCTIONS:
         text = (user.folder / f"sbom/{name}.cdx.json").read_text()
         assert json.loads(text)["metadata"]["component"]["name"] == name and str(REPOSITORY) not in text
@@ -71,8 +77,8 @@ def test_a_stack_is_deployed_from_the_full_release_without_a_compiler(
                      for name in (f"balance-inbox-{user.version}", f"inboxctl-{user.version}-linux")}
 
 
-def deploy_and_use(user: ReleaseUser, stack_name: str) -> None:
-    """Follows the documents with the downloads alone, until a delivery is on the bus."""
+def deploy_and_use(user: ReleaseUser, stack_name: str) -> Stack:
+    """Follows the documents with the downloads alone, until a delivery is on the bus. Returns the deployed stack."""
     user.install()
     stack = user.rename_stack(stack_name)
     deploy, outputs, secrets, check = user.first_deployment()
@@ -95,6 +101,7 @@ def deploy_and_use(user: ReleaseUser, stack_name: str) -> None:
     stack.wait_until_done(published["event_id"])
     (code,) = [it for it in stack.inboxctl("doctor")["checks"] if it["check"] == "function code"]
     assert code["status"] == "ok", code
+    return stack
 
 
 # ── The archives ──
