@@ -25,6 +25,10 @@ def run(*command, cwd: Path = REPOSITORY, **variables: str) -> subprocess.Comple
     return subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
+def assert_succeeds(done: subprocess.CompletedProcess) -> None:
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
 def assert_fails(done: subprocess.CompletedProcess, message: str) -> None:
     assert done.returncode != 0 and message in done.stderr, f"{done.stdout}{done.stderr}"
 
@@ -36,8 +40,7 @@ def assert_fails(done: subprocess.CompletedProcess, message: str) -> None:
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder outside of the repository with what `.ci/release` packs of the programs that `run` has built."""
     downloads = tmp_path_factory.mktemp("packed") / "downloads"
-    done = run(".ci/release", "--built", "--output", downloads)
-    assert done.returncode == 0, done.stderr
+    assert_succeeds(run(".ci/release", "--built", "--output", downloads))
     return downloads
 
 
@@ -100,7 +103,8 @@ def deploy_and_use(user: ReleaseUser, stack_name: str) -> Stack:
     published = bus.wait_for("BalanceExtracted")
     stack.wait_until_done(published["event_id"])
     (code,) = [it for it in stack.inboxctl("doctor")["checks"] if it["check"] == "function code"]
-    assert code["status"] == "ok", code
+    # `skipped`: without FynapseApiUrl, fynapse-auditor is not there to be compared.
+    assert code["status"] in ("ok", "skipped"), code
     return stack
 
 
@@ -122,14 +126,14 @@ def pack(functions: Path, output: Path, architecture: str = "arm64", **variables
 
 def unpack(output: Path) -> Path:
     (archive,) = output.glob("*.tar.gz")
-    assert run("tar", "-xzf", archive, cwd=output).returncode == 0
+    assert_succeeds(run("tar", "-xzf", archive, cwd=output))
     return output / archive.name.removesuffix(".tar.gz")
 
 
 def test_the_template_of_a_release_has_a_zip_for_each_function_and_no_bucket(
     functions: Path, tmp_path: Path, tools: dict[str, Path]
 ):
-    assert pack(functions, tmp_path / "output").returncode == 0
+    assert_succeeds(pack(functions, tmp_path / "output"))
     folder = unpack(tmp_path / "output")
     template = (folder / "template.yaml").read_text()
     code = re.findall(r"CodeUri: (\S+)", template)
@@ -138,13 +142,13 @@ def test_the_template_of_a_release_has_a_zip_for_each_function_and_no_bucket(
     assert nested and all((folder / path).is_file() for path in [*code, *nested])
     assert "Architectures: [arm64]" in template and "s3://" not in template and "target/lambda" not in template
     lint = run(tools["sam"].parent / "cfn-lint", *[folder / path for path in ["template.yaml", *nested]], AWS_DEFAULT_REGION="us-east-1")
-    assert lint.returncode == 0, lint.stdout
+    assert_succeeds(lint)
     requirements = (folder / "infra/requirements.txt").read_text()
     assert "aws-sam-cli==" in requirements and not re.search("cargo|zig", requirements)
 
 
 def test_every_link_in_a_released_document_leads_to_a_file(functions: Path, tmp_path: Path):
-    assert pack(functions, tmp_path / "output").returncode == 0
+    assert_succeeds(pack(functions, tmp_path / "output"))
     folder = unpack(tmp_path / "output")
     documents = list(folder.rglob("*.md"))
     links = [(document, link) for document in documents for link in LINK.findall(document.read_text()) if ":" not in link]
@@ -153,7 +157,7 @@ def test_every_link_in_a_released_document_leads_to_a_file(functions: Path, tmp_
 
 
 def test_no_file_of_a_release_has_a_path_of_the_machine_that_packed_it(functions: Path, tmp_path: Path):
-    assert pack(functions, tmp_path / "output").returncode == 0
+    assert_succeeds(pack(functions, tmp_path / "output"))
     files = [path for path in unpack(tmp_path / "output").rglob("*") if path.is_file()]
     paths = {str(REPOSITORY), str(Path.home()), str(tmp_path)} - {"/"}
     assert not [f"{file}: {path}" for file in files for path in paths if path.encode() in file.read_bytes()]
@@ -162,7 +166,7 @@ def test_no_file_of_a_release_has_a_path_of_the_machine_that_packed_it(functions
 def test_the_same_programs_give_the_same_bytes(functions: Path, tmp_path: Path):
     def packed_bytes(folder: str) -> bytes:
         output = tmp_path / folder
-        assert pack(functions, output, SOURCE_DATE_EPOCH="1700000000").returncode == 0
+        assert_succeeds(pack(functions, output, SOURCE_DATE_EPOCH="1700000000"))
         return next(output.glob("*.tar.gz")).read_bytes()
 
     first = packed_bytes("one")
@@ -173,10 +177,10 @@ def test_the_same_programs_give_the_same_bytes(functions: Path, tmp_path: Path):
 
 def test_a_changed_archive_does_not_pass_the_check(functions: Path, tmp_path: Path):
     output = tmp_path / "output"
-    assert pack(functions, output).returncode == 0
-    assert run(PACK, "checksums", "--output", output).returncode == 0
+    assert_succeeds(pack(functions, output))
+    assert_succeeds(run(PACK, "checksums", "--output", output))
     check = ["sha256sum", "--check", "--ignore-missing", "SHA256SUMS"]
-    assert run(*check, cwd=output).returncode == 0
+    assert_succeeds(run(*check, cwd=output))
     archive = next(output.glob("*.tar.gz"))
     content = bytearray(archive.read_bytes())
     content[-1] ^= 1
@@ -208,9 +212,9 @@ def test_an_inboxctl_for_linux_must_be_static(tmp_path: Path):
     (tmp_path / "inboxctl").write_bytes(bytes(header) + bytes([3]) + bytes(55))
     command = [PACK, "inboxctl", "linux-arm64", "--binary", tmp_path / "inboxctl", "--output", tmp_path / "output"]
     assert_fails(run(*command), "inboxctl is not statically linked")
-    assert run(*command, "--dynamic").returncode == 0
+    assert_succeeds(run(*command, "--dynamic"))
     (tmp_path / "inboxctl").write_bytes(PROGRAMS["arm64"])
-    assert run(*command).returncode == 0
+    assert_succeeds(run(*command))
 
 
 def test_a_tag_of_another_version_is_refused():
@@ -224,7 +228,7 @@ def test_a_version_that_the_changelog_does_not_have_is_refused():
 
 def test_uncommitted_changes_are_refused(tmp_path: Path):
     clone = tmp_path / "clone"
-    assert run("git", "clone", "--quiet", "--no-hardlinks", "--depth=1", f"file://{REPOSITORY}", clone).returncode == 0
+    assert_succeeds(run("git", "clone", "--quiet", "--no-hardlinks", "--depth=1", f"file://{REPOSITORY}", clone))
     shutil.copy(REPOSITORY / ".ci/release", clone / ".ci/release")
     (clone / "forgotten.txt").write_text("")
     assert_fails(run(".ci/release", cwd=clone), "forgotten.txt")
