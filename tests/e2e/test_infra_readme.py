@@ -80,8 +80,9 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def first_deployment(aws: Emulator, tools: dict[str, Path]) -> tuple[Reader, str]:
-    """A reader who has followed "First deployment", and the output of its commands."""
-    commands = "\n".join(code_blocks("sh", DOCUMENT, "## First deployment"))
+    """A reader who has followed "Build from source" and "First deployment", and the output of their commands."""
+    sections = ["## Build from source", "## First deployment"]
+    commands = "\n".join(block for section in sections for block in code_blocks("sh", DOCUMENT, section))
     for command, replacement in REPLACED_COMMANDS.items():
         assert commands.count(command) == 1, f"{DOCUMENT} no longer has the command: {command}"
         commands = commands.replace(command, replacement)
