@@ -24,9 +24,10 @@ WATCH_PORT = "9004"
 # With --no-build, cargo may have to build the functions first.
 TIMEOUT_SECS = 600
 DOCUMENTED_EVENT = "fynapse-webhook-good"
-# Events that need no earlier step, one for each function. Relay, poller and auditor find no work.
-EVENTS = [DOCUMENTED_EVENT, "rightfoot-webhook-completed-good", "rightfoot-requests-webhook-url", "event-worker-empty"]
-TICKS = ["event-relay-tick", "fynapse-auditor-tick", "rightfoot-poller-tick"]
+# Events that need no earlier step, one for each function. Relay and poller find no work.
+EVENTS = [DOCUMENTED_EVENT, "fynapse-auditor-tick", "rightfoot-webhook-completed-good", "rightfoot-requests-webhook-url",
+          "event-worker-empty"]
+TICKS = ["event-relay-tick", "rightfoot-poller-tick"]
 
 
 @pytest.fixture(scope="module")
