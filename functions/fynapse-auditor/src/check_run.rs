@@ -19,12 +19,13 @@ use inbox_core::fynapse_api::delivery_page::{DeliveryPage, UnusableAnswer, parse
 use inbox_core::fynapse_api::finding::EventsHere;
 use inbox_core::fynapse_api::listed_delivery::DeliveryStatus;
 use inbox_core::fynapse_api::paging::{DeliveryPager, PageRequest, PagingStep};
-use inbox_core::limits::{DELIVERY_OVERLAP_SECS, DELIVERY_PAGES_PER_RUN};
+use inbox_core::limits::DELIVERY_PAGES_PER_RUN;
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 use inbox_fynapse::{ApiError, FynapseSession};
 
 use crate::FynapseAuditor;
+use crate::check_page::{PageError, since};
 
 /// Time that the page in progress at the end of the budget may still take.
 const LAST_PAGE: Duration = Duration::from_secs(5);
@@ -70,6 +71,8 @@ enum Problem {
     Credentials(&'static str, String),
     Api(ApiError),
     Answer(UnusableAnswer),
+    /// The answers say that there is more, and not how to ask for it.
+    MorePages,
     TimedOut,
     Aws(AwsError),
 }
@@ -99,22 +102,32 @@ impl FynapseAuditor {
         let session = self.begin_session().await?;
         let now = self.recorder.clock().now();
         state.started_at.get_or_insert(now);
-        let since = state.checked_at.map(|at| at.minus(Duration::from_secs(DELIVERY_OVERLAP_SECS)));
+        let since = since(state);
         let (mut pager, mut here) = (DeliveryPager::default(), EventsHere::default());
         let mut request = state.next_page.take().unwrap_or(PageRequest::FIRST);
         while run.pages < DELIVERY_PAGES_PER_RUN && Instant::now() < stop_at {
             // A failed page is read again by the next run.
             state.next_page = Some(request.clone());
-            let (asked, page) = self.read_page(&session, request, stop_at, run.pages == 0).await?;
+            let (asked, page) = match self.read_page(&session, request, stop_at, run.pages == 0).await {
+                Ok(read) => read,
+                // The page after the last one.
+                Err(Problem::Api(ApiError::NotFound | ApiError::Declined(_))) if pager.may_have_ended() => {
+                    complete(state, run);
+                    return Ok(());
+                }
+                Err(problem) => return Err(problem),
+            };
             run.count_page(&page);
-            self.check_page(&page, since, &mut here, run).await.map_err(Problem::Aws)?;
+            self.check_page(&page, state, &mut here, run, stop_at + LAST_PAGE).await?;
             match pager.advance(asked, &page, since) {
                 PagingStep::Fetch(next) => request = next,
                 PagingStep::End => {
-                    run.is_complete = true;
-                    state.checked_at = state.started_at.take();
-                    state.next_page = None;
+                    complete(state, run);
                     return Ok(());
+                }
+                PagingStep::Incomplete => {
+                    (state.next_page, state.started_at) = (None, None);
+                    return Err(Problem::MorePages);
                 }
             }
             state.next_page = Some(request.clone());
@@ -147,13 +160,18 @@ impl FynapseAuditor {
             let read = session.deliveries(&self.subscription_id, &request);
             let body = match timeout_at(stop_at + LAST_PAGE, read).await.map_err(|_| Problem::TimedOut)? {
                 Ok(body) => body,
-                Err(error @ ApiError::Declined(_)) if is_first => match request.after_declined() {
-                    Some(other) => {
-                        request = other;
-                        continue;
+                // A later page that is gone is asked for from the start.
+                Err(error @ (ApiError::Declined(_) | ApiError::NotFound))
+                    if is_first && (error != ApiError::NotFound || !request.is_first()) =>
+                {
+                    match request.after_declined() {
+                        Some(other) => {
+                            request = other;
+                            continue;
+                        }
+                        None => return Err(Problem::Api(error)),
                     }
-                    None => return Err(Problem::Api(error)),
-                },
+                }
                 Err(error) => return Err(Problem::Api(error)),
             };
             return Ok((request, parse_page(&body).map_err(Problem::Answer)?));
@@ -166,6 +184,15 @@ impl FynapseAuditor {
         state.runs = state.runs.saturating_add(1);
         if let Some(problem) = &problem {
             run.note_problem(problem);
+            // The page fails again and again: what is before it is read again, and so are new deliveries.
+            if run.pages == 0 && state.problem.is_some() {
+                state.next_page = None;
+            }
+        }
+        state.forget_old_absent(now);
+        // What a run did not report, because a write failed or it crashed, the next one reports.
+        if !matches!(problem, Some(Problem::Aws(_))) {
+            state.reported_until = Some(now);
         }
         state.problem = PollProblem::updated(state.problem.as_ref(), run.problem, state.runs, now);
         metrics::DELIVERY_CHECK_AGE.record(check_age(&state, now).as_secs());
@@ -178,9 +205,24 @@ impl FynapseAuditor {
     }
 }
 
+fn complete(state: &mut DeliveryCheckItem, run: &mut CheckSummary) {
+    run.is_complete = true;
+    state.checked_at = state.started_at.take();
+    state.next_page = None;
+}
+
 /// The time since the start of the last complete check, or of the first one.
 fn check_age(state: &DeliveryCheckItem, now: UnixMillis) -> Duration {
     state.checked_at.or(state.started_at).map_or(Duration::ZERO, |at| now.since(at))
+}
+
+impl From<PageError> for Problem {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Aws(error) => Self::Aws(error),
+            PageError::TimedOut => Self::TimedOut,
+        }
+    }
 }
 
 impl Problem {
@@ -191,6 +233,7 @@ impl Problem {
             Self::Api(error) => error.name(),
             Self::Answer(UnusableAnswer::NotJson) => "not_json",
             Self::Answer(UnusableAnswer::NoDeliveries { .. }) => "no_deliveries",
+            Self::MorePages => "more_pages",
             Self::TimedOut => "timed_out",
             Self::Aws(_) => "aws_error",
         }
@@ -201,6 +244,9 @@ impl Problem {
             Self::Credentials(_, why) => why.clone(),
             Self::Api(error) => error.to_string(),
             Self::Answer(error) => error.to_string(),
+            Self::MorePages => {
+                "the answer says that the list has more deliveries, and not how to ask for them".to_owned()
+            }
             Self::TimedOut => "the page took longer than the run".to_owned(),
             Self::Aws(error) => error.to_string(),
         }
@@ -229,7 +275,7 @@ impl CheckSummary {
             }
             Problem::Aws(error) => RunError::Aws(error.clone()),
             // These are counted, and may pass.
-            Problem::Api(_) | Problem::Answer(_) | Problem::TimedOut => return,
+            Problem::Api(_) | Problem::Answer(_) | Problem::MorePages | Problem::TimedOut => return,
         };
         self.error.get_or_insert(error);
     }
@@ -242,7 +288,8 @@ impl CheckSummary {
         for (status, count) in &self.listed {
             metrics::DELIVERY_LISTED.add(*status, *count);
         }
-        metrics::DELIVERY_NOT_COMPARABLE.add(self.not_comparable as u64);
+        // One whose status is not documented may have ended in any way.
+        metrics::DELIVERY_NOT_COMPARABLE.add((self.not_comparable + self.unknown_statuses) as u64);
         let Self { pages, unknown_statuses, missed, lost, recovered, not_comparable, is_complete, .. } =
             *self;
         let [pending, delivered, dead_letter, cancelled] = [
@@ -253,7 +300,7 @@ impl CheckSummary {
         ]
         .map(|status| self.count_of(status));
         // Most runs find nothing: their line is for debugging, and the metrics are the heartbeat.
-        if missed + lost + recovered == 0 && self.problem.is_none() {
+        if missed + lost + recovered + unknown_statuses == 0 && self.problem.is_none() {
             tracing::debug!(
                 target: "auditor", pages, pending, delivered, dead_letter, cancelled, unknown_statuses, not_comparable, is_complete
             );
