@@ -14,11 +14,11 @@ use inbox_core::fynapse_api::delivery_page::DeliveryPage;
 use inbox_core::fynapse_api::finding::{EventsHere, Finding, MissedReason, Presence, is_comparable, judge};
 use inbox_core::fynapse_api::listed_delivery::{DeliveryStatus, ListedDelivery};
 use inbox_core::fynapse_api::polled_event;
-use inbox_core::limits::{DELIVERY_COMPARABLE_DAYS, DELIVERY_OVERLAP_SECS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
+use inbox_core::limits::{DELIVERY_COMPARABLE_DAYS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
 use inbox_core::time::UnixMillis;
 
 use crate::FynapseAuditor;
-use crate::check_run::CheckSummary;
+use crate::check_summary::{CheckSummary, Problem};
 
 impl FynapseAuditor {
     /// Judges each delivery of a page, and reports those that were missed. `here` is what the run has searched so far.
@@ -29,8 +29,8 @@ impl FynapseAuditor {
         here: &mut EventsHere,
         run: &mut CheckSummary,
         stop_at: Instant,
-    ) -> Result<(), PageError> {
-        let since = since(state);
+    ) -> Result<(), Problem> {
+        let since = state.wanted_since();
         let ended = page.deliveries.iter().filter(|it| it.status != DeliveryStatus::Pending);
         // Those that were created before had ended, and were judged, in the last check.
         let ended: Vec<_> =
@@ -55,7 +55,7 @@ impl FynapseAuditor {
         for delivery in unmatched {
             // The rest is judged by the next run, which reads the page again.
             if Instant::now() >= stop_at {
-                return Err(PageError::TimedOut);
+                return Err(Problem::TimedOut);
             }
             self.check_delivery(delivery, here.presence_of(delivery), state, run).await?;
         }
@@ -128,23 +128,6 @@ impl FynapseAuditor {
         }
         Ok(true)
     }
-}
-
-/// The reason why a page was not judged to its end.
-pub(crate) enum PageError {
-    Aws(AwsError),
-    TimedOut,
-}
-
-impl From<AwsError> for PageError {
-    fn from(error: AwsError) -> Self {
-        Self::Aws(error)
-    }
-}
-
-/// The time from which on a check reads deliveries; `None` for all of them.
-pub(crate) fn since(state: &DeliveryCheckItem) -> Option<UnixMillis> {
-    state.checked_at.map(|at| at.minus(Duration::from_secs(DELIVERY_OVERLAP_SECS)))
 }
 
 fn count_missed(delivery: &ListedDelivery, reason: MissedReason, run: &mut CheckSummary) {

@@ -56,6 +56,11 @@ impl DeliveryCheckItem {
         }
     }
 
+    /// The time from which on a check reads deliveries; `None` for all of them.
+    pub fn wanted_since(&self) -> Option<UnixMillis> {
+        self.checked_at.map(|at| at.minus(Duration::from_secs(DELIVERY_OVERLAP_SECS)))
+    }
+
     /// The time of the first look at which the event of a delivery was not found.
     pub fn absent_since(&self, reference: &Id) -> Option<UnixMillis> {
         self.absent.get(reference.as_str()).copied().map(UnixMillis)
