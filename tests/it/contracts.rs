@@ -3,6 +3,7 @@
 //! code never sends it.
 
 mod cloudwatch;
+mod crash_faults;
 mod dynamodb;
 mod dynamodb_sets;
 mod eventbridge;

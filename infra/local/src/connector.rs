@@ -19,6 +19,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use inbox_aws::iam::Role;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use winterbaume_core::MockResponse;
 
 use crate::emulator::{Emulator, service_and_operation};
@@ -81,24 +82,36 @@ pub enum CallOutcome {
 pub type FaultPlan = dyn Fn(&AwsCall) -> Option<Fault> + Send + Sync;
 
 tokio::task_local! {
-    /// Notified when a crash fault ends the simulated process that makes the calls.
-    static CRASH_SIGNAL: Arc<Notify>;
+    /// The simulated process that makes the calls.
+    static PROCESS: Arc<SimulatedProcess>;
+}
+
+/// A process that a crash fault can end.
+#[derive(Default)]
+struct SimulatedProcess {
+    /// Notified when it crashes.
+    crashed: Notify,
+    /// The calls with a crash fault. What has left the process is applied, even if another call crashes it meanwhile.
+    crashing_calls: Mutex<JoinSet<()>>,
 }
 
 /// Runs `work` as one simulated process. A crash fault in any of its calls drops it at that call; the result is then
 /// `None`.
 pub async fn until_crash<T>(work: impl Future<Output = T>) -> Option<T> {
-    let crashed = Arc::new(Notify::new());
-    CRASH_SIGNAL
-        .scope(crashed.clone(), async {
+    let process = Arc::<SimulatedProcess>::default();
+    let result = PROCESS
+        .scope(process.clone(), async {
             tokio::select! {
                 // Checks for the crash first, so that `work` is not polled again after it.
                 biased;
-                () = crashed.notified() => None,
+                () = process.crashed.notified() => None,
                 done = work => Some(done),
             }
         })
-        .await
+        .await;
+    let crashing_calls = std::mem::take(&mut *lock(&process.crashing_calls));
+    crashing_calls.join_all().await;
+    result
 }
 
 /// Connector to an emulator. With a role, calls that the role does not allow are denied, as by IAM.
@@ -219,6 +232,9 @@ impl AwsConnector {
             headers: headers.clone(),
             body: body.clone(),
         });
+        if let Some(fault) = fault.filter(|fault| fault.is_crash()) {
+            return self.crash(call, fault, headers, body).await;
+        }
         let request =
             EmulatorRequest { emulator: &self.inner.emulator, operation: &call.operation, headers, body };
         let result = match fault {
@@ -229,14 +245,10 @@ impl AwsConnector {
             }
             Some(fault) => {
                 let result = request.send_with_fault(fault).await;
-                // Only now: of several calls at the same time, another may have crashed the process before this one was applied.
                 self.log_outcome(
                     &call,
                     delayed.as_ref().map_or(CallOutcome::Faulted(fault), |_| CallOutcome::Delayed),
                 );
-                if fault.is_crash() {
-                    crash().await;
-                }
                 result
             }
         };
@@ -245,12 +257,22 @@ impl AwsConnector {
         lock(&self.inner.delayed).extend(delayed);
         result
     }
-}
 
-async fn crash() -> ! {
-    // Outside of `until_crash` there is no signal to notify, and the call hangs until its time-out.
-    let _ = CRASH_SIGNAL.try_with(|crashed| crashed.notify_one());
-    std::future::pending().await
+    /// Crashes the process at this call, after it is applied, if it is to be, and logged.
+    async fn crash<T>(self, call: AwsCall, fault: Fault, headers: HeaderMap, body: Bytes) -> T {
+        // Outside of `until_crash` there is no process to end, and the call hangs until its time-out.
+        let process = PROCESS.try_with(Arc::clone).unwrap_or_default();
+        let crashing = process.clone();
+        lock(&process.crashing_calls).spawn(async move {
+            let operation = &call.operation;
+            let request = EmulatorRequest { emulator: &self.inner.emulator, operation, headers, body };
+            // Nobody gets the response.
+            drop(request.send_with_fault(fault).await);
+            self.log_outcome(&call, CallOutcome::Faulted(fault));
+            crashing.crashed.notify_one();
+        });
+        std::future::pending().await
+    }
 }
 
 impl fmt::Debug for AwsConnector {
