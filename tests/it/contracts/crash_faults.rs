@@ -17,7 +17,7 @@ async fn a_call_that_a_process_sent_before_another_call_crashed_it_is_applied_an
     let key = || AttributeValue::S("sent before the crash".to_owned());
     let put = dynamodb.put_item().table_name("inbox").item("pk", key()).item("sk", key()).send();
     let get = dynamodb.get_item().table_name("inbox").key("pk", key()).key("sk", key()).send();
-    let crashed = until_crash(async { tokio::join!(put, get) }).await;
+    let crashed = Box::pin(until_crash(async { tokio::join!(put, get) })).await;
     assert!(crashed.is_none());
 
     for (operation, fault) in [("PutItem", Fault::CrashAfter), ("GetItem", Fault::CrashBefore)] {
