@@ -17,6 +17,7 @@ pytest.register_assert_rewrite("bus_listener", "stack", "scheduled_work")
 
 from bus_listener import BusListener  # noqa: E402
 from emulator import Emulator  # noqa: E402
+from fynapse_simulator import SUBSCRIPTION_ID, FynapseSimulator  # noqa: E402
 from rightfoot_simulator import RightfootSimulator  # noqa: E402
 from scheduled_work import ScheduledWork  # noqa: E402
 from stack import REPOSITORY, Stack  # noqa: E402
@@ -93,18 +94,29 @@ def second_rightfoot(aws: Emulator, tools: dict[str, Path]):
 
 
 @pytest.fixture(scope="session")
+def fynapse(aws: Emulator, tools: dict[str, Path]):
+    """A Fynapse whose list of deliveries `stack` checks."""
+    simulator = FynapseSimulator(SCRATCH / "fynapse")
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture(scope="session")
 def deployment(
-    aws: Emulator, tools: dict[str, Path], rightfoot: RightfootSimulator, second_rightfoot: RightfootSimulator
+    aws: Emulator, tools: dict[str, Path], rightfoot: RightfootSimulator, second_rightfoot: RightfootSimulator,
+    fynapse: FynapseSimulator,
 ) -> Deployment:
     frequent_polls = {"PollFirstSecs": "60", "PollEverySecs": "60"}
-    stack = Stack.create("inbox", aws, tools, RightfootApiUrl=rightfoot.url, **frequent_polls)
+    fynapse_api = {"FynapseApiUrl": fynapse.url, "FynapseSubscriptionId": SUBSCRIPTION_ID}
+    stack = Stack.create("inbox", aws, tools, RightfootApiUrl=rightfoot.url, **frequent_polls, **fynapse_api)
+    stack.put_secret("FynapseApiCredentialsArn", fynapse.credentials)
     second_stack = Stack.create("second", aws, tools, RightfootApiUrl=second_rightfoot.url, **frequent_polls)
     return Deployment(stack, second_stack, ScheduledWork(stack, second_stack))
 
 
 @pytest.fixture(scope="session")
 def stack(deployment: Deployment) -> Stack:
-    """The first stack. Its Rightfoot sends every webhook."""
+    """The first stack, with every function. Its Rightfoot sends every webhook."""
     return deployment.stack
 
 

@@ -119,9 +119,14 @@ class Stack:
 
     def request(self, **request) -> dict:
         """Invokes rightfoot-requests."""
-        response = self.client("lambda").invoke(
-            FunctionName=self.outputs["RightfootRequestsName"], Payload=json.dumps(request)
-        )
+        return self._invoke(self.outputs["RightfootRequestsName"], request)
+
+    def invoke(self, function: str) -> dict:
+        """Invokes a scheduled function."""
+        return self._invoke(f"{self.name}-{function}", {})
+
+    def _invoke(self, name: str, request: dict) -> dict:
+        response = self.client("lambda").invoke(FunctionName=name, Payload=json.dumps(request))
         payload = json.load(response["Payload"])
         assert "FunctionError" not in response, payload
         return payload

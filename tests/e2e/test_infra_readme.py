@@ -16,6 +16,7 @@ import boto3
 import pytest
 from document_examples import code_blocks, python_block_containing
 from emulator import Emulator
+from fynapse_simulator import CLIENT_ID, CLIENT_SECRET, FynapseSimulator
 from rightfoot_simulator import API_KEY
 from stack import ARCHITECTURE, FUNCTIONS, REPOSITORY, Stack
 from waiting import wait_until
@@ -38,6 +39,7 @@ export WEBHOOK_BASE_URL="$AWS_ENDPOINT_URL/_aws/execute-api/$api_id/\$default"
 # For SQS, the AWS CLI ignores AWS_ENDPOINT_URL and calls a legacy host name. The option overrides that.
 DEFINE_AWS = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }'
 MAX_KEYS = 4
+YOUR_INSTANCE = "https://your-instance.example"
 # zsh is the default shell of macOS, and is stricter than bash.
 SHELL = ["zsh", "-f", "-c"] if shutil.which("zsh") else ["bash", "-c"]
 
@@ -78,8 +80,9 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def first_deployment(aws: Emulator, tools: dict[str, Path]) -> tuple[Reader, str]:
-    """A reader who has followed "First deployment", and the output of its commands."""
-    commands = "\n".join(code_blocks("sh", DOCUMENT, "## First deployment"))
+    """A reader who has followed "Build from source" and "First deployment", and the output of their commands."""
+    sections = ["## Build from source", "## First deployment"]
+    commands = "\n".join(block for section in sections for block in code_blocks("sh", DOCUMENT, section))
     for command, replacement in REPLACED_COMMANDS.items():
         assert commands.count(command) == 1, f"{DOCUMENT} no longer has the command: {command}"
         commands = commands.replace(command, replacement)
@@ -100,8 +103,16 @@ def samconfig(aws: Emulator) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reader(first_deployment: tuple[Reader, str]) -> Reader:
-    return first_deployment[0]
+def reader(first_deployment: tuple[Reader, str], fynapse: FynapseSimulator) -> Reader:
+    """The same reader, who has then followed "Fynapse": every function is deployed."""
+    reader, _ = first_deployment
+    set_up, check_deliveries = (block.replace(YOUR_INSTANCE, fynapse.url) for block in code_blocks("sh", DOCUMENT, "### Fynapse"))
+    set_up = set_up.replace("CLIENT_ID=…  CLIENT_SECRET=…", f"CLIENT_ID={CLIENT_ID}  CLIENT_SECRET={CLIENT_SECRET}")
+    # The reader would be asked, and confirm.
+    output = reader.run([f"{set_up.rstrip()} --yes"], **reader.variables)
+    (subscription_id,) = re.findall(r"^subscription: (.+)$", output, re.MULTILINE)
+    reader.run([check_deliveries], **reader.variables, SUBSCRIPTION_ID=subscription_id)
+    return reader
 
 
 def test_first_deployment_ends_with_a_published_test_delivery(first_deployment: tuple[Reader, str]):
@@ -110,9 +121,20 @@ def test_first_deployment_ends_with_a_published_test_delivery(first_deployment: 
     assert "balance.extracted" in output and " 0 failed" in output, output
 
 
+def test_a_reader_of_fynapse_sees_what_it_gave_up(reader: Reader, fynapse: FynapseSimulator):
+    event_id = fynapse.give_up_a_delivery()
+    reader.stack.invoke("fynapse-auditor")
+    assert event_id[:8] in reader.run(["inboxctl fynapse missed list"], **reader.variables)
+    # Fynapse's own signing secret is stored, in front of the random one.
+    secret = reader.stack.client("secretsmanager").get_secret_value(SecretId=reader.stack.outputs["FynapseSigningSecretArn"])
+    first, _ = json.loads(secret["SecretString"])
+    assert first.startswith("simulated-signing-secret-value-")
+
+
 def function_code_check(reader: Reader) -> tuple[str, str]:
     """The status and the finding of `doctor` about the functions' code."""
-    (check,) = [it for it in reader.stack.inboxctl("doctor")["checks"] if it["check"] == "function code"]
+    # Another check fails, because of the missed delivery.
+    (check,) = [it for it in reader.stack.inboxctl("doctor", fails=True)["checks"] if it["check"] == "function code"]
     return check["status"], check["finding"]
 
 
@@ -135,9 +157,9 @@ def test_dev_and_prod_have_their_own_settings_and_tags(reader: Reader):
     # For prod, it asks for confirmation.
     reader.run(['sam deploy --config-file "$SAMCONFIG" --config-env prod <<< y'])
 
-    for environment, name, settings in [
-        ("dev", reader.stack.name, {"LogLevel": "debug", "LogRetentionDays": "7"}),
-        ("prod", "balance-inbox", {"LogLevel": "info", "LogRetentionDays": "90"}),
+    for environment, name, functions, settings in [
+        ("dev", reader.stack.name, set(FUNCTIONS), {"LogLevel": "debug", "LogRetentionDays": "7"}),
+        ("prod", "balance-inbox", set(FUNCTIONS) - {"fynapse-auditor"}, {"LogLevel": "info", "LogRetentionDays": "90"}),
     ]:
         (stack,) = reader.stack.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         parameters = {it["ParameterKey"]: it["ParameterValue"] for it in stack["Parameters"]}
@@ -146,8 +168,10 @@ def test_dev_and_prod_have_their_own_settings_and_tags(reader: Reader):
         assert tags == {"application": "balance-inbox", "environment": environment}
         prefix = f"/aws/lambda/{name}-"
         groups = reader.stack.client("logs").describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
-        groups = [it for it in groups if it["logGroupName"].removeprefix(prefix) in FUNCTIONS]
-        assert [it["retentionInDays"] for it in groups] == [int(settings["LogRetentionDays"])] * len(FUNCTIONS)
+        retention = {it["logGroupName"].removeprefix(prefix): it["retentionInDays"] for it in groups}
+        assert {name: retention[name] for name in retention.keys() & set(FUNCTIONS)} == dict.fromkeys(
+            functions, int(settings["LogRetentionDays"])
+        )
 
 
 def test_a_new_url_key_signs_and_the_old_one_is_still_accepted(reader: Reader):
@@ -259,7 +283,7 @@ def test_a_stack_is_removed_with_the_rules_on_its_bus_and_keeps_its_data_until_t
 
     assert not set(tables) & set(dynamodb.list_tables()["TableNames"])
     assert not set(queues) & set(sqs.list_queues().get("QueueUrls", []))
-    for name in ("FynapseSigningSecretArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"):
+    for name in ("FynapseSigningSecretArn", "FynapseApiCredentialsArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"):
         assert stack.client("secretsmanager").describe_secret(SecretId=variables[name])["DeletedDate"]
 
 

@@ -137,7 +137,7 @@ def test_own_key_and_topic_are_used_by_every_resource_that_they_are_for(stack_wi
     for table in (stack.outputs["InboxTableName"], stack.outputs["BalancesTableName"]):
         encryption = stack.client("dynamodb").describe_table(TableName=table)["Table"]["SSEDescription"]
         assert (encryption["SSEType"], encryption["KMSMasterKeyArn"]) == ("KMS", key)
-    for secret in ("FynapseSigningSecretArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"):
+    for secret in ("FynapseSigningSecretArn", "FynapseApiCredentialsArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"):
         assert stack.client("secretsmanager").describe_secret(SecretId=stack.outputs[secret])["KmsKeyId"] == key
     logs = stack.client("logs").describe_log_groups()["logGroups"]
     assert {group.get("kmsKeyId") for group in logs if f"/{stack.name}" in group["logGroupName"]} == {key}

@@ -25,7 +25,8 @@ WATCH_PORT = "9004"
 TIMEOUT_SECS = 600
 DOCUMENTED_EVENT = "fynapse-webhook-good"
 # Events that need no earlier step, one for each function. Relay and poller find no work.
-EVENTS = [DOCUMENTED_EVENT, "rightfoot-webhook-completed-good", "rightfoot-requests-webhook-url", "event-worker-empty"]
+EVENTS = [DOCUMENTED_EVENT, "fynapse-auditor-tick", "rightfoot-webhook-completed-good", "rightfoot-requests-webhook-url",
+          "event-worker-empty"]
 TICKS = ["event-relay-tick", "rightfoot-poller-tick"]
 
 
@@ -42,7 +43,7 @@ def local(terminals: list[str]):
     program, options = terminals[0].split(" -- ")
     assert program == "cargo run -p local"
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    ports = [f"--{name}-port=0" for name in ("http", "aws", "rightfoot")]
+    ports = [f"--{name}-port=0" for name in ("http", "aws", "fynapse", "rightfoot")]
     process = LocalProcess([*shlex.split(options, comments=True), *ports], SCRATCH)
     yield process
     process.stop()

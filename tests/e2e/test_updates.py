@@ -12,7 +12,7 @@ from stack import FUNCTIONS, REPOSITORY, Stack, run_tool
 from waiting import wait_until
 from webhooks import completion_body, extract_body, new_id
 
-SECRETS = ["FynapseSigningSecretArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"]
+SECRETS = ["FynapseSigningSecretArn", "FynapseApiCredentialsArn", "RightfootUrlKeyArn", "RightfootApiKeyArn"]
 
 
 def function_configuration(stack: Stack, function: str) -> dict:

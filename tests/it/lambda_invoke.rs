@@ -142,6 +142,9 @@ async fn every_function_there_is_answers_by_its_name() {
     }
     let polled = endpoint.invoke("rightfoot-poller", "{}").await;
     assert_eq!((polled.status, &polled.function_error, &polled.body["due"]), (200, &None, &json!(0)));
+    // Nothing listens at the address of its API.
+    let audited = endpoint.invoke("fynapse-auditor", "{}").await;
+    assert_eq!((&audited.function_error, &audited.body["problem"]), (&None, &json!("unavailable")));
     assert_eq!(world.drain_event_ids().await, ["fynapse/event/e-1", "rightfoot/batch/b-1/completed"]);
     // `aws lambda invoke` without `--payload` sends an empty body.
     assert_eq!(endpoint.invoke("event-relay", "").await, succeeded(relayed));
@@ -168,8 +171,8 @@ async fn a_function_is_known_by_every_form_of_its_name() {
 #[tokio::test]
 async fn an_unknown_function_is_not_found_and_the_known_ones_are_named() {
     let endpoint = LambdaEndpoint::of(&World::new().await).await;
-    let message = "Function not found: requests; available: event-relay, event-worker, fynapse-webhook, \
-                   rightfoot-poller, rightfoot-requests, rightfoot-webhook";
+    let message = "Function not found: requests; available: event-relay, event-worker, fynapse-auditor, \
+                   fynapse-webhook, rightfoot-poller, rightfoot-requests, rightfoot-webhook";
     let expected = rejected(404, "ResourceNotFoundException", message);
     for name in ["requests", "arn:aws:lambda:us-east-1:123456789012:function:requests"] {
         assert_eq!(endpoint.invoke(name, "{}").await, expected, "{name}");

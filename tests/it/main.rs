@@ -15,6 +15,7 @@ mod balances;
 mod batch_events;
 mod cold_start;
 mod contracts;
+mod delivery_checks;
 mod flood_cost;
 mod lambda_invoke;
 mod lists;

@@ -23,7 +23,9 @@ use tests::{Item, MINUTE, alert_body, completion_body, completion_event_id, extr
 
 /// Data of the first version.
 const WRITTEN_BY_V1: &str = include_str!("../fixtures/stored_items/v1.json");
-/// Batch that the old version had submitted.
+/// Data of the second version: a quarantined delivery has its idempotency key.
+const WRITTEN_BY_V2: &str = include_str!("../fixtures/stored_items/v2.json");
+/// Batch that the old versions had submitted.
 const PAYROLL_BATCH_ID: &str = "cbfa129c-e665-4ce6-b491-ac9fa28eb0a4";
 
 /// Items of the inbox, and messages of the queue.
@@ -81,6 +83,11 @@ fn large() -> String {
 #[tokio::test]
 async fn p2_p7_p9_data_of_the_first_version_is_read_and_processed() {
     assert_processed(WRITTEN_BY_V1).await;
+}
+
+#[tokio::test]
+async fn p2_p7_p9_data_of_the_second_version_is_read_and_processed() {
+    assert_processed(WRITTEN_BY_V2).await;
 }
 
 async fn assert_processed(written: &str) {
@@ -148,7 +155,7 @@ async fn what_is_written_today_has_the_form_of_what_the_last_version_wrote() {
         let json = serde_json::to_string_pretty(&today.to_json()).unwrap();
         std::fs::write("fixtures/stored_items/today.json", json + "\n").unwrap();
     }
-    assert_eq!(today.shape(), StoredData::from_json(WRITTEN_BY_V1).shape());
+    assert_eq!(today.shape(), StoredData::from_json(WRITTEN_BY_V2).shape());
 }
 
 impl StoredData {

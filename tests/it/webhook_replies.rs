@@ -99,7 +99,8 @@ fn every_event_is_named_after_its_function_and_has_an_answer() {
 #[tokio::test]
 async fn p2_a_tick_of_the_schedule_is_answered_with_the_relays_report() {
     let template = fs::read_to_string(fixtures().join("../../../template.yaml")).unwrap();
-    let ticks = ["event-relay-tick.json", "rightfoot-poller-tick.json"].map(fixture);
+    let ticks =
+        ["event-relay-tick.json", "fynapse-auditor-tick.json", "rightfoot-poller-tick.json"].map(fixture);
     let inputs = template.lines().filter_map(|line| line.trim().strip_prefix("Input: "));
     assert_eq!(Vec::from_iter(inputs), ticks.map(|tick| format!("'{tick}'")));
     let world = World::new().await;

@@ -9,6 +9,7 @@
 
 pub mod fault_injection;
 pub mod fault_matrix;
+pub mod fynapse_world;
 pub mod interleave;
 pub mod lambda_process;
 pub mod operator;

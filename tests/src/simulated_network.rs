@@ -14,10 +14,11 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::serve::Listener;
 use local::emulator::service_and_operation;
+use local::fynapse_simulator::FynapseSimulator;
 use local::lambda_api::aws_endpoint;
 use local::stack::{
-    BALANCES_TABLE, EVENT_BUS, FYNAPSE_SECRET, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET,
-    RIGHTFOOT_URL_KEY_SECRET,
+    BALANCES_TABLE, EVENT_BUS, FYNAPSE_API_CREDENTIALS_SECRET, FYNAPSE_CLIENT_ID, FYNAPSE_CLIENT_SECRET,
+    FYNAPSE_SECRET, FYNAPSE_SUBSCRIPTION_ID, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,6 +38,8 @@ const SQS_ENDPOINT: &str = "AWS_ENDPOINT_URL_SQS";
 pub struct SimulatedNetwork {
     /// The emulators and Rightfoot.
     pub rightfoot_world: RightfootWorld,
+    /// The simulated Fynapse.
+    pub fynapse: FynapseSimulator,
     /// The calls that the process has made.
     pub calls: CallLog,
     env: Vec<(&'static str, String)>,
@@ -60,6 +63,8 @@ impl SimulatedNetwork {
             ("RIGHTFOOT_URL_KEY_SECRET_ID", RIGHTFOOT_URL_KEY_SECRET.to_owned()),
             ("RIGHTFOOT_API_KEY_SECRET_ID", RIGHTFOOT_API_KEY_SECRET.to_owned()),
             ("WEBHOOK_BASE_URL", "https://inbox.example".to_owned()),
+            ("FYNAPSE_API_CREDENTIALS_SECRET_ID", FYNAPSE_API_CREDENTIALS_SECRET.to_owned()),
+            ("FYNAPSE_SUBSCRIPTION_ID", FYNAPSE_SUBSCRIPTION_ID.to_owned()),
         ];
         // Each service has a host of its own, as in AWS.
         for variable in [
@@ -77,7 +82,14 @@ impl SimulatedNetwork {
         }
         let rightfoot = serve(&calls, rightfoot_delay, |_| rightfoot_world.rightfoot.routes()).await;
         env.push(("RIGHTFOOT_API_URL", rightfoot));
-        Self { rightfoot_world, calls, env }
+        let fynapse = FynapseSimulator::new(
+            rightfoot_world.world.stack.clock.clone(),
+            FYNAPSE_SUBSCRIPTION_ID,
+            FYNAPSE_CLIENT_ID,
+            FYNAPSE_CLIENT_SECRET,
+        );
+        env.push(("FYNAPSE_API_URL", serve(&calls, CALL_DELAY, |_| fynapse.routes()).await));
+        Self { rightfoot_world, fynapse, calls, env }
     }
 
     /// Environment variables with which a function uses this world.

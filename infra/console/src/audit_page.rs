@@ -29,7 +29,7 @@ struct EntryRow {
     reason: String,
 }
 
-/// What an entry is about: an event, quarantined item, batch, schedule or submission.
+/// What an entry is about: an event, quarantined item, batch, schedule, submission or missed delivery.
 struct SubjectLink {
     kind: String,
     id: String,
@@ -123,10 +123,11 @@ impl SubjectLink {
             "batch" => Some("/batch"),
             "schedule" => Some("/schedule"),
             "submission" => Some("/submission"),
+            "missed-delivery" => Some("/missed/item"),
             _ => None,
         };
         Self {
-            kind: if kind == "quarantine" { "quarantined item".to_owned() } else { kind.to_owned() },
+            kind: if kind == "quarantine" { "quarantined item".to_owned() } else { kind.replace('-', " ") },
             id: id.to_owned(),
             // Of a person, numbers follow instead of an id.
             short_id: if kind == "person" { id.to_owned() } else { short_id(id) },
@@ -162,6 +163,7 @@ mod tests {
             (AuditSubject::Batch(id()), "batch", "/batch?id=x-1".to_owned()),
             (AuditSubject::Schedule(id()), "schedule", "/schedule?id=x-1".to_owned()),
             (AuditSubject::Submission("x-1".parse().unwrap()), "submission", "/submission?id=x-1".to_owned()),
+            (AuditSubject::MissedDelivery(id()), "missed delivery", "/missed/item?id=x-1".to_owned()),
         ] {
             let found = SubjectLink::new(&subject.to_string());
             assert_eq!((found.kind.as_str(), found.link), (kind, Some(link)));

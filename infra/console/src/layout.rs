@@ -22,6 +22,7 @@ pub(crate) enum Section {
     Submissions,
     Quarantine,
     DeadLetters,
+    Missed,
     Audit,
     Send,
     /// No part of the navigation.
@@ -69,7 +70,7 @@ impl Layout {
     }
 
     pub(crate) fn navigation(&self) -> impl Iterator<Item = NavLink> {
-        const LINKS: [(Section, &str, &str); 9] = [
+        const LINKS: [(Section, &str, &str); 10] = [
             (Section::Overview, "Overview", "/"),
             (Section::Events, "Events", "/events"),
             (Section::Batches, "Batches", "/batches"),
@@ -77,6 +78,7 @@ impl Layout {
             (Section::Submissions, "Submissions", "/submissions"),
             (Section::Quarantine, "Quarantine", "/quarantine"),
             (Section::DeadLetters, "Dead letters", "/dead-letters"),
+            (Section::Missed, "Missed", "/missed"),
             (Section::Audit, "Audit", "/audit"),
             (Section::Send, "Send", "/send"),
         ];

@@ -35,6 +35,7 @@ mod last_hour;
 mod layout;
 mod links;
 mod list_params;
+mod missed_page;
 mod operator_form;
 mod overview;
 mod overview_flow;

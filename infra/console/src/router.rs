@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::layout::{PageError, error_page, show_errors};
 use crate::{
     assets, audit_page, authorizer_page, dead_letters_page, event_bulk_replay, event_list, event_page,
-    event_replay, guard, overview, quarantine_page, quarantine_replay, result_page, search, send_page,
-    tracked_list, tracked_page,
+    event_replay, guard, missed_page, overview, quarantine_page, quarantine_replay, result_page, search,
+    send_page, tracked_list, tracked_page,
 };
 
 /// Largest form: the ids of a bulk act.
@@ -73,6 +73,8 @@ fn reading_routes() -> Router<App> {
         .route("/quarantine/payload", post(quarantine_page::reveal))
         .route("/quarantine/download", post(quarantine_page::download_payload))
         .route("/dead-letters", get(dead_letters_page::show))
+        .route("/missed", get(missed_page::list))
+        .route("/missed/item", get(missed_page::show))
         .route("/audit", get(audit_page::list))
         .route("/send", get(send_page::show))
         .route("/search", get(search::search))

@@ -117,6 +117,7 @@ fn match_of(kind: ListKind, id: String) -> Option<Match> {
         ListKind::Schedule => ("schedule", "/schedule"),
         ListKind::Submission => ("submission", "/submission"),
         ListKind::Quarantine => ("quarantined item", "/quarantine/item"),
+        ListKind::MissedDelivery => ("missed delivery", "/missed/item"),
         ListKind::Audit => return None,
     };
     Some(Match::new(name, path, id))

@@ -12,6 +12,8 @@ mod audit;
 mod balances;
 #[path = "console/lists.rs"]
 mod lists;
+#[path = "console/missed.rs"]
+mod missed;
 #[path = "console/overview.rs"]
 mod overview;
 #[path = "console/pages.rs"]

@@ -87,7 +87,7 @@ impl fmt::Display for Setting {
 #[derive(Debug)]
 pub(crate) struct AwsAccount {
     pub(crate) sdk: SdkConfig,
-    ca_bundle: Option<CaBundle>,
+    pub(crate) ca_bundle: Option<CaBundle>,
     region: Setting,
     /// Endpoint of all services that have none of their own.
     endpoint: Option<Setting>,

@@ -8,6 +8,7 @@ mod dead_letters;
 pub(crate) mod doctor;
 mod due;
 mod events;
+mod fynapse;
 mod person;
 mod quarantine;
 mod schedules;
@@ -30,6 +31,7 @@ use dead_letters::DeadLettersCommand;
 use doctor::DoctorArgs;
 use due::DueArgs;
 use events::EventsCommand;
+use fynapse::FynapseCommand;
 use person::PersonCommand;
 use quarantine::QuarantineCommand;
 use schedules::SchedulesCommand;
@@ -72,6 +74,9 @@ pub(crate) enum Command {
     /// Messages in the dead-letter queue.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Signing secret, subscription and missed deliveries of Fynapse.
+    #[command(subcommand)]
+    Fynapse(FynapseCommand),
     /// What is stored of a person.
     #[command(subcommand)]
     Person(PersonCommand),
@@ -106,6 +111,7 @@ impl Command {
             Self::Submissions(command) => Box::pin(command.run(target)).await,
             Self::Quarantine(command) => Box::pin(command.run(target)).await,
             Self::DeadLetters(command) => Box::pin(command.run(target)).await,
+            Self::Fynapse(command) => Box::pin(command.run(target)).await,
             Self::Person(command) => Box::pin(command.run(target)).await,
             Self::Audit(args) => target.render(&Box::pin(audit::list(target, args)).await?),
             Self::Due(args) => target.render(&Box::pin(due::list(target, args)).await?),

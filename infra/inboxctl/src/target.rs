@@ -29,6 +29,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(200);
 
 /// Base URL of the webhook routes of `local`.
 const LOCAL_WEBHOOK_BASE_URL: &str = "http://127.0.0.1:9000";
+/// Base URL of the simulated Fynapse of `local`.
+const LOCAL_FYNAPSE_URL: &str = "http://127.0.0.1:9005";
 
 /// Namespace of the metrics of `local`. A stack's has its name behind a slash.
 const METRICS_NAMESPACE: &str = "BalanceInbox";
@@ -142,6 +144,19 @@ impl Target {
         self.resource("secret", explicit, "--rightfoot-api-key", "RightfootApiKeyArn", "rightfoot-api-key")
     }
 
+    pub(crate) fn fynapse_api_credentials(&self, explicit: &Option<String>) -> anyhow::Result<ResourceRef> {
+        let (output, local_default) = ("FynapseApiCredentialsArn", "fynapse-api-credentials");
+        self.resource("secret", explicit, "--credentials", output, local_default)
+    }
+
+    /// Address of the Fynapse instance.
+    pub(crate) fn fynapse_api_url(&self, explicit: &Option<String>) -> Option<String> {
+        let of_stack = self.parameter("FynapseApiUrl").filter(|url| !url.is_empty());
+        let url = explicit.as_deref().or(of_stack);
+        let url = url.or_else(|| self.has_local_defaults().then_some(LOCAL_FYNAPSE_URL));
+        url.map(str::to_owned)
+    }
+
     /// Namespace of the functions' metrics, as in `METRICS_NAMESPACE` of the template. `None` on AWS if no stack is named.
     pub(crate) fn metrics_namespace(&self) -> Option<String> {
         match self.stack_name() {
@@ -167,8 +182,7 @@ impl Target {
 
     /// Base URL of the webhook routes, without a slash at its end.
     pub(crate) fn base_url(&self) -> Option<String> {
-        let local_default =
-            || (self.stack.is_none() && self.account.is_local()).then(|| LOCAL_WEBHOOK_BASE_URL.to_owned());
+        let local_default = || self.has_local_defaults().then(|| LOCAL_WEBHOOK_BASE_URL.to_owned());
         let base_url = self.explicit.base_url.clone().or_else(|| self.output("WebhookBaseUrl"));
         let base_url = base_url.or_else(local_default);
         base_url.map(|url| url.trim_end_matches('/').to_owned())
@@ -187,6 +201,12 @@ impl Target {
     /// Returns `true` if the stack is deployed without event-worker.
     pub(crate) fn is_worker_disabled(&self) -> bool {
         self.parameter("EventWorkerEnabled") == Some("false")
+    }
+
+    /// Returns `true` if the stack is deployed without fynapse-auditor.
+    pub(crate) fn is_auditor_disabled(&self) -> bool {
+        let has_api = self.parameter("FynapseApiUrl").is_some_and(|url| !url.is_empty());
+        !has_api || self.disabled_text(Provider::Fynapse).is_some()
     }
 
     /// Returns why a provider has no functions in the stack, with the parameter that leaves them out; `None` if it has them.
@@ -250,6 +270,11 @@ impl Target {
     pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
         let config = aws_sdk_sqs::config::Builder::from(&self.sdk).interceptor(self.clock_skew.clone());
         aws_sdk_sqs::Client::from_conf(config.build())
+    }
+
+    /// Returns `true` if what is not given is that of `local`.
+    fn has_local_defaults(&self) -> bool {
+        self.stack.is_none() && self.account.is_local()
     }
 
     fn output(&self, name: &str) -> Option<String> {

@@ -7,6 +7,7 @@ use inbox_aws::config::BaseUrl;
 use inbox_aws::stores::TimeRange;
 use inbox_core::audit::OperatorAction;
 use inbox_core::delivery::Provider;
+use inbox_core::fynapse_api::finding::MissedReason;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
 use inbox_core::origin::Origin;
@@ -115,6 +116,10 @@ pub(crate) fn reason_parser() -> impl TypedValueParser<Value = QuarantineReason>
     one_of(QuarantineReason::ALL, QuarantineReason::as_str)
 }
 
+pub(crate) fn missed_reason_parser() -> impl TypedValueParser<Value = MissedReason> {
+    one_of(MissedReason::ALL, MissedReason::as_str)
+}
+
 pub(crate) fn parse_base_url(url: &str) -> Result<String, String> {
     url.parse::<BaseUrl>().map(String::from).map_err(|error| error.to_string())
 }
@@ -149,6 +154,12 @@ pub(crate) fn parse_quarantine_ref(name: &str) -> Result<QuarantineRef, String> 
         "an item is <provider>/<sha256>, <provider>/<subject>/<sha256>, or a short id as `quarantine list` prints it"
             .to_owned()
     })
+}
+
+/// Parses the name of a secret or subscription at Fynapse, by its rule for subscriptions.
+pub(crate) fn parse_fynapse_name(name: &str) -> Result<String, String> {
+    let is_valid = (1..=255).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if is_valid { Ok(name.to_owned()) } else { Err("a name has 1 to 255 characters".to_owned()) }
 }
 
 pub(crate) fn parse_id(text: &str) -> Result<Id, String> {

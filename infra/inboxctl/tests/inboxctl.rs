@@ -28,6 +28,10 @@ mod doctor_account;
 mod doctor_findings;
 #[path = "inboxctl/function_code.rs"]
 mod function_code;
+#[path = "inboxctl/fynapse_missed.rs"]
+mod fynapse_missed;
+#[path = "inboxctl/fynapse_setup.rs"]
+mod fynapse_setup;
 #[path = "inboxctl/lists_and_details.rs"]
 mod lists_and_details;
 #[path = "inboxctl/lost_messages.rs"]

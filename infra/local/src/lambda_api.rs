@@ -77,13 +77,14 @@ async fn run_function(stack: &Stack, name: &str, payload: &RawValue) -> Invocati
 
 async fn call_function(stack: &Stack, name: &str, payload: &RawValue) -> InvocationResult {
     match name {
-        // The relay and the poller are started by a schedule, whose payload they do not read.
+        // These three are started by a schedule, whose payload they do not read.
         "event-relay" => stack.relay.handle(INVOCATION_TIMEOUT).await.map_err(Into::into),
         "event-worker" => {
             let event: SqsEvent = serde_json::from_str(payload.get())
                 .map_err(|_| diagnostic("InvalidEvent", "not an SQS event"))?;
             to_payload(&stack.worker.handle(event).await)
         }
+        "fynapse-auditor" => stack.auditor.handle(INVOCATION_TIMEOUT).await,
         "rightfoot-poller" => stack.poller.handle(INVOCATION_TIMEOUT).await,
         "rightfoot-requests" => Ok(stack.requests.handle(payload).await?),
         _ => {

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | emulated AWS | [`emulator`], [`api_gateway`], [`sqs_trigger`], [`lambda_api`], [`api_destination`]; [`connector`] is the way to it |
 //! | the functions over it | [`stack`], [`resource_names`] |
-//! | simulated providers | [`senders`], [`rightfoot_simulator`] |
+//! | simulated providers | [`senders`], [`rightfoot_simulator`], [`fynapse_simulator`] |
 //! | what a run left, and what must be true of it | [`inspect`], [`invariants`] |
 //! | commands | [`serve`], [`demo`], [`load_test`] |
 
@@ -21,6 +21,7 @@ pub mod api_gateway;
 pub mod connector;
 pub mod demo;
 pub mod emulator;
+pub mod fynapse_simulator;
 mod host_check;
 pub mod inspect;
 pub mod invariants;

@@ -22,7 +22,7 @@ const RIGHTFOOT_API_KEY: &str = "RIGHTFOOT_API_KEY";
 
 /// Balance Inbox on one machine: the deployed functions and the AWS SDK over emulated AWS services.
 ///
-/// Without a command, serves the webhook routes, a simulated Rightfoot API, and an AWS endpoint for any AWS client:
+/// Without a command, serves the webhook routes, simulated APIs of both providers, and an AWS endpoint for any AWS client:
 /// DynamoDB (tables `inbox` and `balances`), SQS (queues `events`, `events-dead` and `bus-events`, which receives every
 /// event of the bus `balance-inbox`), EventBridge, Secrets Manager, Lambda's Invoke for every function, and
 /// CloudWatch's GetMetricData.
@@ -81,6 +81,9 @@ struct ServeArgs {
     /// Port of the simulated Rightfoot API.
     #[arg(long, default_value_t = 9002, value_name = "PORT", conflicts_with = "rightfoot_api")]
     rightfoot_port: u16,
+    /// Port of the simulated Fynapse API.
+    #[arg(long, default_value_t = 9005, value_name = "PORT")]
+    fynapse_port: u16,
     /// Port of the console, for a browser [default: 9003, or any free port if that is taken].
     #[arg(long, value_name = "PORT")]
     console_port: Option<u16>,
@@ -100,7 +103,7 @@ struct ServeArgs {
     /// Do not run the worker: messages stay on the queue `events`.
     #[arg(long)]
     no_worker: bool,
-    /// Do not schedule the relay and the poller; invoke them yourself.
+    /// Do not schedule the relay, the poller and the auditor; invoke them yourself.
     #[arg(long)]
     no_schedules: bool,
     /// Seconds from tracking a batch to its first poll [default: 10; with --rightfoot-api 600].
@@ -129,7 +132,7 @@ struct ServeArgs {
     /// Log warnings and errors only.
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
-    /// Also log runs of the relay and the poller that had nothing to do, whole ids, and request ids.
+    /// Also log runs of the relay, the poller and the auditor that had nothing to do, whole ids, and request ids.
     #[arg(short, long)]
     verbose: bool,
 }
@@ -230,7 +233,7 @@ impl DemoArgs {
     /// Prints the report. Returns `true` if every check succeeded.
     async fn run(self) -> anyhow::Result<bool> {
         let options = demo::DemoOptions { seed: self.seed, ..demo::DemoOptions::default() };
-        let report = demo::run(options).await?;
+        let report = Box::pin(demo::run(options)).await?;
         if self.details {
             print!("{}", report.details());
         }
@@ -318,6 +321,7 @@ impl ServeArgs {
             // With a real Rightfoot, the option is required, so this default is only for the simulated one.
             rightfoot_api_key: self.rightfoot_api_key.unwrap_or_else(|| "local-rightfoot-api-key".to_owned()),
             http_port: self.http_port,
+            fynapse_port: self.fynapse_port,
             console_port: self.console_port,
             aws_port: self.aws_port,
             bind: self.bind,

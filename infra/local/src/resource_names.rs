@@ -21,3 +21,5 @@ pub const FYNAPSE_SECRET: &str = "fynapse-signing";
 pub const RIGHTFOOT_URL_KEY_SECRET: &str = "rightfoot-url-key";
 /// Name of the secret with the key for Rightfoot's API.
 pub const RIGHTFOOT_API_KEY_SECRET: &str = "rightfoot-api-key";
+/// Name of the secret with the credentials for Fynapse's API.
+pub const FYNAPSE_API_CREDENTIALS_SECRET: &str = "fynapse-api-credentials";

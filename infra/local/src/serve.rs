@@ -1,4 +1,4 @@
-//! `local` without a command: serves the webhook routes, the AWS endpoint and the simulated Rightfoot until Ctrl-C.
+//! `local` without a command: serves the webhook routes, the AWS endpoint and the simulated providers until Ctrl-C.
 //!
 //! Tables survive a restart, in a SQLite file; queues and secrets do not. Events whose messages were lost with the queue
 //! are made due again at the start.
@@ -26,12 +26,14 @@ use inboxctl::create_private_directory;
 use crate::api_destination::{ApiDestination, CustomHeader, DestinationUrl, RetryPolicy};
 use crate::lambda_api::aws_endpoint;
 use crate::stack::{
-    self, BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
-    RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client,
+    self, BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE,
+    FYNAPSE_API_CREDENTIALS_SECRET, FYNAPSE_SECRET, FynapseApi, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET,
+    RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client,
 };
 
 mod bus_events;
 mod console;
+mod fynapse;
 mod listeners;
 mod log_line;
 pub mod logging;
@@ -44,6 +46,8 @@ use logging::{LogFormat, Verbosity};
 const DATABASE_FILE: &str = "inbox.sqlite";
 /// Pause between two runs of the relay and of the poller. In AWS they run every minute.
 const SCHEDULE_PAUSE: Duration = Duration::from_secs(2);
+/// Pause between two runs of the auditor. In AWS it runs every 15 minutes.
+const AUDIT_PAUSE: Duration = Duration::from_secs(10);
 /// Pause before the worker receives from an empty queue again.
 const EMPTY_QUEUE_PAUSE: Duration = Duration::from_millis(200);
 /// Time that the simulated Rightfoot takes for a batch.
@@ -58,6 +62,8 @@ pub struct ServeOptions {
     pub http_port: u16,
     /// Port of the AWS endpoint.
     pub aws_port: u16,
+    /// Port of the simulated Fynapse API.
+    pub fynapse_port: u16,
     /// Address on which all ports are open, in addition to 127.0.0.1.
     pub bind: Option<IpAddr>,
     /// Directory of the tables; `None` keeps them in memory.
@@ -80,7 +86,7 @@ pub struct ServeOptions {
     pub webhook_base_url: Option<String>,
     /// True if the worker processes the queue `events`.
     pub worker: bool,
-    /// True if the relay and the poller are scheduled.
+    /// True if the relay, the poller and the auditor are scheduled.
     pub run_schedules: bool,
     /// Port of the console; `None` for the default one, or any free one if that is taken.
     pub console_port: Option<u16>,
@@ -116,8 +122,8 @@ pub enum RightfootApi {
 pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     check_secrets(&options)?;
     logging::init(options.log_format, options.verbosity);
-    let Listeners { http, aws, rightfoot } = bind_listeners(&options).await?;
-    let (http_url, aws_url) = (http.url.clone(), aws.url.clone());
+    let Listeners { http, aws, fynapse, rightfoot } = bind_listeners(&options).await?;
+    let (http_url, aws_url, fynapse_url) = (http.url.clone(), aws.url.clone(), fynapse.url.clone());
     let (rightfoot_url, simulator) = match &options.rightfoot_api {
         RightfootApi::External(url) => (url.clone(), None),
         RightfootApi::Simulated { port, lost_webhooks_pct } => {
@@ -142,7 +148,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     if let Some(dir) = options.data_dir.as_deref().filter(|_| options.fresh) {
         delete_tables(dir)?;
     }
-    let stack = Stack::start(stack_options(&options, &http_url, &rightfoot_url)?).await?;
+    let stack = Stack::start(stack_options(&options, &http_url, &rightfoot_url, &fynapse_url)?).await?;
     // Only here: as a library, `local` leaves the choice of the process's recorder to the program.
     let _ = metrics::set_global_recorder(stack.connector.emulator().metrics_recorder());
     let due_again = stack.make_unfinished_due().await?;
@@ -152,7 +158,10 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     serving.extend(aws.serve_programs(|url| aws_endpoint(&stack, url)));
     if options.run_schedules {
         serving.extend([stack.run_relay_every(SCHEDULE_PAUSE), stack.run_poller_every(SCHEDULE_PAUSE)]);
+        serving.push(stack.run_auditor_every(AUDIT_PAUSE));
     }
+    let fynapse_routes = fynapse::routes(&stack, &http_url)?;
+    serving.extend(fynapse.serve_programs(|_| fynapse_routes.clone()));
     if options.worker {
         serving.push(stack.run_worker_every(EMPTY_QUEUE_PAUSE));
     }
@@ -166,7 +175,7 @@ pub async fn run(options: ServeOptions) -> anyhow::Result<()> {
     if let Some(warning) = bind_warning(options.bind) {
         eprintln!("{warning}");
     }
-    let urls = [&http_url, &aws_url, &rightfoot_url, &console_url].map(String::as_str);
+    let urls = [&http_url, &aws_url, &fynapse_url, &rightfoot_url, &console_url].map(String::as_str);
     println!("{}ready", startup_message(&options, &stack, urls, due_again)?);
     wait_for_shutdown().await?;
     for task in serving {
@@ -181,6 +190,7 @@ fn stack_options(
     options: &ServeOptions,
     http_url: &str,
     rightfoot_url: &str,
+    fynapse_url: &str,
 ) -> anyhow::Result<stack::StackOptions> {
     let rightfoot_client = rightfoot_client(rightfoot_url)
         .with_context(|| format!("--rightfoot-api {}", redact_userinfo(rightfoot_url)))?;
@@ -191,6 +201,7 @@ fn stack_options(
         allow_lists: options.allow_lists.clone(),
         rightfoot_client,
         rightfoot_api_key: options.rightfoot_api_key.clone(),
+        fynapse_api: FynapseApi::simulated_at(fynapse_url)?,
         poll_timing: options.poll_timing,
         webhook_base_url: options.webhook_base_url.clone().unwrap_or_else(|| http_url.to_owned()),
         verify_alerts: true,
@@ -239,6 +250,7 @@ pub fn print_error(error: &anyhow::Error) {
 struct Listeners {
     http: PortListener,
     aws: PortListener,
+    fynapse: PortListener,
     /// `None` with an external Rightfoot.
     rightfoot: Option<PortListener>,
 }
@@ -248,10 +260,15 @@ async fn bind_listeners(options: &ServeOptions) -> anyhow::Result<Listeners> {
         RightfootApi::Simulated { port, .. } => Some((port, "--rightfoot-port")),
         RightfootApi::External(_) => None,
     };
-    let ports = [(options.http_port, "--http-port"), (options.aws_port, "--aws-port")];
+    let ports = [
+        (options.http_port, "--http-port"),
+        (options.aws_port, "--aws-port"),
+        (options.fynapse_port, "--fynapse-port"),
+    ];
     let mut bound = bind_ports(options.bind, ports.into_iter().chain(simulated)).await?.into_iter();
     let (http, aws) = bound.next().zip(bound.next()).context("no listeners")?;
-    Ok(Listeners { http, aws, rightfoot: bound.next() })
+    let fynapse = bound.next().context("no listener for the simulated Fynapse")?;
+    Ok(Listeners { http, aws, fynapse, rightfoot: bound.next() })
 }
 
 /// Locks the directory against a second process. A new directory is this user's alone: it will hold payloads.
@@ -306,7 +323,7 @@ async fn terminated() -> anyhow::Result<()> {
 fn startup_message(
     options: &ServeOptions,
     stack: &Stack,
-    [http_url, aws_url, rightfoot_url, console_url]: [&str; 4],
+    [http_url, aws_url, fynapse_url, rightfoot_url, console_url]: [&str; 5],
     due_again: usize,
 ) -> anyhow::Result<String> {
     let secret = options.fynapse_secrets.first().map(String::as_str).unwrap_or_default();
@@ -330,7 +347,7 @@ fn startup_message(
         None => String::new(),
     };
     let schedules_note =
-        if options.run_schedules { "" } else { "The relay and the poller are not scheduled.\n" };
+        if options.run_schedules { "" } else { "The relay, the poller and the auditor are not scheduled.\n" };
     Ok(format!(
         r#"Fynapse's endpointUrl      {http_url}/webhooks/fynapse
 Rightfoot's webhook_url    {webhook_url}
@@ -338,8 +355,9 @@ AWS endpoint               {aws_url}
                            tables {INBOX_TABLE}, {BALANCES_TABLE}; bus {EVENT_BUS};
                            queues {EVENTS_QUEUE}, {DEAD_LETTER_QUEUE}, {BUS_QUEUE};
                            secrets {FYNAPSE_SECRET}, {RIGHTFOOT_URL_KEY_SECRET},
-                           {RIGHTFOOT_API_KEY_SECRET}; Lambda's Invoke;
-                           CloudWatch's GetMetricData
+                           {RIGHTFOOT_API_KEY_SECRET}, {FYNAPSE_API_CREDENTIALS_SECRET};
+                           Lambda's Invoke; CloudWatch's GetMetricData
+Fynapse's API              {fynapse_url}
 Rightfoot's API            {rightfoot_url}
 {rightfoot_note}
 {worker_note}

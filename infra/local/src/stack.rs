@@ -20,12 +20,14 @@ use inbox_core::allow_list::AllowList;
 use inbox_core::delivery::Provider;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::effect::alert::UntrackedAlertPolicy;
+use inbox_core::id::Id;
 use inbox_core::limits::{RETENTION_MIN_DAYS, SIGNATURE_TOLERANCE_SECS, VISIBILITY_SECS};
 use inbox_core::poll::PollTiming;
 use inbox_core::providers::{Credential, ProviderSpec};
 use inbox_core::secret_keys::{KeyCodec, Keys};
 use inbox_core::subject::Subject;
 use inbox_core::url_token;
+use inbox_fynapse::FynapseClient;
 use inbox_rightfoot::{AccountConfig, RightfootClient};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -40,12 +42,43 @@ use crate::sqs_trigger::SqsTrigger;
 mod resources;
 
 pub use crate::resource_names::{
-    BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_SECRET, INBOX_TABLE,
-    METRICS_NAMESPACE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
+    BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_API_CREDENTIALS_SECRET,
+    FYNAPSE_SECRET, INBOX_TABLE, METRICS_NAMESPACE, RIGHTFOOT_API_KEY_SECRET, RIGHTFOOT_URL_KEY_SECRET,
 };
 
-/// Address on which nothing listens (the discard port): for a stack that never calls Rightfoot's API.
+/// Address on which nothing listens (the discard port): for a stack that never calls a provider's API.
 const UNREACHABLE_URL: &str = "http://127.0.0.1:9";
+
+/// Fynapse's API, as the auditor reaches it.
+#[derive(Clone, Debug)]
+pub struct FynapseApi {
+    /// Client of the API.
+    pub client: FynapseClient,
+    /// Value of the secret with the credentials.
+    pub credentials: String,
+    /// Subscription whose deliveries are checked.
+    pub subscription_id: Id,
+}
+
+impl FynapseApi {
+    /// The API at this URL, with the client and the subscription that the simulated Fynapse of `local` has.
+    pub fn simulated_at(url: &str) -> anyhow::Result<Self> {
+        let credentials =
+            json!({"client_id": FYNAPSE_CLIENT_ID, "client_secret": FYNAPSE_CLIENT_SECRET}).to_string();
+        Ok(Self {
+            client: FynapseClient::new(inbox_fynapse::ClientConfig::new(url, None)?)?,
+            credentials,
+            subscription_id: Id::new(FYNAPSE_SUBSCRIPTION_ID).context("no id")?,
+        })
+    }
+}
+
+/// Id of the simulated Fynapse's API client.
+pub const FYNAPSE_CLIENT_ID: &str = "local-fynapse-client";
+/// Secret of the simulated Fynapse's API client.
+pub const FYNAPSE_CLIENT_SECRET: &str = "local-fynapse-client-secret";
+/// Id of the simulated Fynapse's subscription.
+pub const FYNAPSE_SUBSCRIPTION_ID: &str = "local-subscription";
 
 /// Options of [`Stack::start`].
 #[derive(Clone, Debug)]
@@ -62,6 +95,8 @@ pub struct StackOptions {
     pub rightfoot_client: RightfootClient,
     /// Key for Rightfoot's API.
     pub rightfoot_api_key: String,
+    /// Fynapse's API.
+    pub fynapse_api: FynapseApi,
     /// Intervals of the polls.
     pub poll_timing: PollTiming,
     /// Base URL of the webhook routes, from which submissions make their webhook URLs.
@@ -77,7 +112,7 @@ pub struct StackOptions {
 }
 
 impl StackOptions {
-    /// Tables in memory, the secrets that infra/local/README.md shows, and an unreachable Rightfoot API.
+    /// Tables in memory, the secrets that infra/local/README.md shows, and unreachable APIs of the providers.
     pub fn in_memory(clock: Clock) -> anyhow::Result<Self> {
         Ok(Self {
             database_file: None,
@@ -86,6 +121,7 @@ impl StackOptions {
             allow_lists: BTreeMap::new(),
             rightfoot_client: RightfootClient::new(inbox_rightfoot::ClientConfig::new(UNREACHABLE_URL)?)?,
             rightfoot_api_key: "local-rightfoot-api-key".to_owned(),
+            fynapse_api: FynapseApi::simulated_at(UNREACHABLE_URL)?,
             poll_timing: PollTiming::default(),
             webhook_base_url: "http://127.0.0.1:9000".to_owned(),
             verify_alerts: true,
@@ -112,6 +148,8 @@ pub struct Stack {
     pub webhooks: BTreeMap<Provider, WebhookFunction>,
     /// Function `event-relay`.
     pub relay: event_relay::EventRelay,
+    /// Function `fynapse-auditor`.
+    pub auditor: fynapse_auditor::FynapseAuditor,
     /// Function `rightfoot-poller`.
     pub poller: rightfoot_poller::RightfootPoller,
     /// Function `rightfoot-requests`.
@@ -179,6 +217,12 @@ impl Stack {
             url_key_secret_id: RIGHTFOOT_URL_KEY_SECRET.to_owned(),
             webhook_base_url: options.webhook_base_url.clone(),
         };
+        let auditor = fynapse_auditor::Config {
+            common: common.clone(),
+            client: options.fynapse_api.client.clone(),
+            secret_id: FYNAPSE_API_CREDENTIALS_SECRET.to_owned(),
+            subscription_id: options.fynapse_api.subscription_id.clone(),
+        };
         let worker = event_worker::Config {
             common: common.clone(),
             is_rightfoot_enabled: true,
@@ -194,6 +238,11 @@ impl Stack {
         };
         Self {
             webhooks: webhook_functions(&connector, &common, &options),
+            auditor: fynapse_auditor::FynapseAuditor::new(
+                &auditor,
+                &clients_of("fynapse-auditor"),
+                clock.clone(),
+            ),
             poller: rightfoot_poller::RightfootPoller::new(
                 &poller,
                 &clients_of("rightfoot-poller"),
@@ -305,6 +354,15 @@ impl Stack {
         run_every(interval, move || {
             let poller = poller.clone();
             async move { drop(until_crash(poller.handle(INVOCATION_TIMEOUT)).await) }
+        })
+    }
+
+    /// Runs the auditor repeatedly, at this interval, until the handle is aborted.
+    pub fn run_auditor_every(&self, interval: Duration) -> JoinHandle<()> {
+        let auditor = self.auditor.clone();
+        run_every(interval, move || {
+            let auditor = auditor.clone();
+            async move { drop(until_crash(auditor.handle(INVOCATION_TIMEOUT)).await) }
         })
     }
 

@@ -1,13 +1,17 @@
 //! The AWS calls of each function: all that its role must permit, and nothing else. Tests compare
 //! `template.yaml` with this table, and the local system denies every other call, as IAM would.
 
-use Resource::{BalancesTable, EventsQueue, InboxTable, RightfootApiKey, WebhookSecret};
+use Resource::{
+    BalancesTable, EventsQueue, FynapseApiCredentials, InboxTable, RightfootApiKey, WebhookSecret,
+};
 
 use inbox_core::delivery::Provider;
 
 pub use crate::resources::{Actions, Resource};
 
-use crate::stores::{DueIndex, EventStore, Outbox, PollStore, Processing, Quarantine, Submissions, Tracking};
+use crate::stores::{
+    DeliveryChecks, DueIndex, EventStore, Outbox, PollStore, Processing, Quarantine, Submissions, Tracking,
+};
 
 /// The permissions of one function.
 #[derive(Debug)]
@@ -26,9 +30,10 @@ const GET_SECRET: &[&str] = &["secretsmanager:GetSecretValue"];
 const READ_RIGHTFOOT_URL_KEY: Actions = &[(WebhookSecret(Provider::Rightfoot), GET_SECRET)];
 const READ_FYNAPSE_SIGNING_SECRET: Actions = &[(WebhookSecret(Provider::Fynapse), GET_SECRET)];
 const READ_RIGHTFOOT_API_KEY: Actions = &[(RightfootApiKey, GET_SECRET)];
+const READ_FYNAPSE_API_CREDENTIALS: Actions = &[(FynapseApiCredentials, GET_SECRET)];
 
 /// The role of each function.
-pub const ROLES: [Role; 6] = [
+pub const ROLES: [Role; 7] = [
     Role {
         function: "rightfoot-webhook",
         holds: &[WARM_UP, READ_RIGHTFOOT_URL_KEY, EventStore::ACTIONS, Quarantine::ACTIONS, SEND_MESSAGE],
@@ -40,6 +45,16 @@ pub const ROLES: [Role; 6] = [
             READ_FYNAPSE_SIGNING_SECRET,
             EventStore::ACTIONS,
             Quarantine::ACTIONS,
+            SEND_MESSAGE,
+        ],
+    },
+    Role {
+        function: "fynapse-auditor",
+        holds: &[
+            WARM_UP,
+            READ_FYNAPSE_API_CREDENTIALS,
+            DeliveryChecks::ACTIONS,
+            EventStore::ACTIONS,
             SEND_MESSAGE,
         ],
     },

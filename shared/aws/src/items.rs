@@ -7,6 +7,8 @@
 //! | [`ScheduleItem`] | `rightfoot#schedule#…` / `tracked` | the same |
 //! | [`AlertEffectItem`] | `rightfoot#batch#…` / `effect#alert#…` | [`crate::stores::Processing`] |
 //! | [`SubmissionItem`] | `rightfoot#submission#…` / `submitted` | [`crate::stores::Submissions`] |
+//! | [`DeliveryCheckItem`] | `fynapse#subscription#…` / `check` | [`crate::stores::DeliveryChecks`] |
+//! | [`MissedDeliveryItem`] | `fynapse#delivery#…` / `missed` | the same |
 //! | [`QuarantinedItem`] | `quarantine#…` / `delivery` | [`crate::stores::Quarantine`] |
 //! | [`StoredPayload`] | `payload#…` / `part` | whoever stores a large payload |
 //!
@@ -25,7 +27,9 @@ mod audit;
 mod balance;
 mod batch;
 mod bulk_replay;
+mod delivery_check;
 pub(crate) mod event_record;
+mod missed_delivery;
 mod past_cycle;
 pub(crate) mod payload;
 mod poll_note;
@@ -39,7 +43,9 @@ pub use audit::AuditItem;
 pub use balance::BalanceItem;
 pub use batch::BatchItem;
 pub use bulk_replay::BulkReplay;
+pub use delivery_check::DeliveryCheckItem;
 pub use event_record::EventRecord;
+pub use missed_delivery::MissedDeliveryItem;
 pub use past_cycle::PastCycle;
 pub use payload::StoredPayload;
 pub use quarantined::QuarantinedItem;
@@ -57,8 +63,12 @@ mod tests {
     use std::time::Duration;
 
     use aws_sdk_dynamodb::types::AttributeValue;
+    use inbox_core::event::EventKey;
+    use inbox_core::fynapse_api::finding::MissedReason;
+    use inbox_core::fynapse_api::paging::PageRequest;
     use inbox_core::id::Id;
     use inbox_core::poll::batch::TrackedBatch;
+    use inbox_core::poll::problem::PollProblem;
     use inbox_core::poll::schedule::TrackedSchedule;
     use inbox_core::requests::submission::{Fingerprint, SubmissionKind};
     use inbox_core::time::UnixMillis;
@@ -138,6 +148,49 @@ mod tests {
             NOW,
         );
         assert_read_back(submission.to_item(), SubmissionItem::from_item, SubmissionItem::to_item);
+    }
+
+    #[test]
+    fn the_state_of_a_check_is_read_back_as_it_was_written() {
+        let mut state = DeliveryCheckItem::new(&id("s-1"));
+        state.checked_at = Some(NOW);
+        state.started_at = Some(UnixMillis(7));
+        state.next_page = Some(PageRequest::Number { page: 3, first: 1 });
+        state.problem = Some(PollProblem { reason: "unavailable".to_owned(), since: NOW, first_poll: 2 });
+        state.runs = 4;
+        let first = DeliveryCheckItem::from_item(&state.to_next_item()).unwrap();
+        assert_eq!((state.stored_rev(), first.stored_rev()), (None, Some(1)));
+        let second = DeliveryCheckItem::from_item(&first.to_next_item()).unwrap();
+        assert_eq!(second.stored_rev(), Some(2));
+        let facts = |it: &DeliveryCheckItem| {
+            (it.checked_at, it.started_at, it.next_page.clone(), it.problem.clone(), it.runs)
+        };
+        assert_eq!((facts(&first), facts(&second)), (facts(&state), facts(&state)));
+    }
+
+    #[test]
+    fn a_missed_delivery_is_read_back_as_it_was_written() {
+        let missed = MissedDeliveryItem {
+            reference: id("d-1"),
+            reason: MissedReason::DeadLetter,
+            found_at: NOW,
+            event: EventKey::from_event_id("fynapse/event/e-1"),
+            idempotency_key: Some(id("k-1")),
+            event_type: Some("balance.extracted".to_owned()),
+            created_at: Some(UnixMillis(7)),
+            resolved_at: None,
+            audit_entries: Vec::new(),
+        };
+        let to_item = |it: &MissedDeliveryItem| it.to_item(30);
+        assert_eq!(MissedDeliveryItem::from_item(&to_item(&missed)), Some(missed.clone()));
+        let bare = MissedDeliveryItem {
+            event: None,
+            idempotency_key: None,
+            event_type: None,
+            created_at: None,
+            ..missed
+        };
+        assert_eq!(MissedDeliveryItem::from_item(&to_item(&bare)), Some(bare));
     }
 
     #[test]

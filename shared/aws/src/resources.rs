@@ -9,6 +9,8 @@ pub enum Resource {
     InboxTable,
     /// The inbox's index `due`.
     DueIndex,
+    /// The inbox's index `listed`.
+    ListedIndex,
     /// The table of balances.
     BalancesTable,
     /// The queue `events`.
@@ -19,6 +21,8 @@ pub enum Resource {
     WebhookSecret(Provider),
     /// The secret with the key of Rightfoot's API.
     RightfootApiKey,
+    /// The secret with our client's credentials for Fynapse's API.
+    FynapseApiCredentials,
 }
 
 /// The IAM actions of something that calls AWS, by resource.

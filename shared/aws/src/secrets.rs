@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use inbox_core::delivery::{Delivery, RejectReason, Verification};
 use inbox_core::limits::{SECRET_FIRST_LOAD_RETRY_MS, SECRET_REFETCH_SECS, SECRET_REFRESH_SECS};
 use inbox_core::secret_keys::{KeyCodec, KeyError, Keys};
+use inbox_core::time::UnixMillis;
 
 use crate::AwsError;
 use crate::clock::Clock;
@@ -150,11 +151,34 @@ impl<T> SecretCache<T> {
     }
 }
 
+/// The value of a secret.
+pub struct StoredSecret {
+    /// The value.
+    pub value: Zeroizing<String>,
+    /// The time at which this value was stored.
+    pub stored_at: Option<UnixMillis>,
+}
+
 /// Fetches the value of a secret, without a cache.
 pub async fn fetch_secret(client: &Client, secret_id: &str) -> Result<Zeroizing<String>, AwsError> {
+    fetch_stored_secret(client, secret_id).await.map(|secret| secret.value)
+}
+
+/// Fetches the value of a secret and the time at which it was stored, without a cache.
+pub async fn fetch_stored_secret(client: &Client, secret_id: &str) -> Result<StoredSecret, AwsError> {
     let request = client.get_secret_value().secret_id(secret_id).send();
     let answer = request.await.map_err(|error| AwsError::from_sdk_error(FETCH, &error))?;
-    Ok(Zeroizing::new(answer.secret_string.unwrap_or_default()))
+    Ok(StoredSecret {
+        value: Zeroizing::new(answer.secret_string.unwrap_or_default()),
+        stored_at: answer.created_date.and_then(|at| at.to_millis().ok()).map(UnixMillis),
+    })
+}
+
+/// Does not show the value (P8).
+impl fmt::Debug for StoredSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoredSecret(stored at {:?})", self.stored_at)
+    }
 }
 
 impl<T> SecretCacheInner<T> {

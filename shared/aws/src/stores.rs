@@ -9,6 +9,7 @@
 //!                                                                  └ recorded, but quarantined or published short: due again, once
 //!  operator  due again, rev+1 if rev=seen and (done, quarantined, or declared lost)                     OperatorStore
 //!            erase the payload, rev+1 if rev=seen and over                                              PersonalData
+//!  auditor   read the list ── put what was missed, if not there ── state of the check if rev=seen       DeliveryChecks
 //! ```
 //!
 //! `rev` only grows, and every write that changes the state of an event, a batch or a schedule names the `rev`, or the
@@ -21,6 +22,7 @@
 
 mod audited_update;
 mod bound_subjects;
+mod delivery_checks;
 mod due_index;
 mod event_store;
 mod json_payloads;
@@ -40,14 +42,15 @@ mod submissions;
 mod tracking;
 
 pub use crate::table::{Table, WriteOutcome};
+pub use delivery_checks::DeliveryChecks;
 pub use due_index::{DueIndex, DueKey, DuePage, DueScan};
 pub use event_store::EventStore;
 pub use list_cursor::{InvalidListCursor, ListCursor};
 pub use list_page::{ListPage, PageStart};
 pub use operator::{
-    AuditFilter, BatchFilter, BatchSelector, BulkReplayPlan, EventFilter, LISTED_ATTRIBUTES, OperatorStore,
-    QuarantineFilter, ReplayOutcome, ScheduleChange, ScheduleFilter, SubmissionFilter, TimeRange, Timeline,
-    TrackedWithProblem,
+    AuditFilter, BatchFilter, BatchSelector, BulkReplayPlan, EventFilter, LISTED_ATTRIBUTES, MissedFilter,
+    OperatorStore, QuarantineFilter, ReplayOutcome, ScheduleChange, ScheduleFilter, SubmissionFilter,
+    TimeRange, Timeline, TrackedWithProblem,
 };
 pub use outbox::{ClaimedRecord, DueRecord, DueRecords, Outbox, RelayClaim};
 pub use personal_data::{Erasure, FoundItem, FoundPersonalData, PersonalData, PersonalDataKind, WhyLeft};
@@ -78,6 +81,8 @@ pub struct Stores {
     pub polls: PollStore,
     /// Submits and starts to track.
     pub submissions: Submissions,
+    /// The auditor's.
+    pub delivery_checks: DeliveryChecks,
     /// The operators'.
     pub operator: OperatorStore,
 }
@@ -94,6 +99,7 @@ impl Stores {
             tracking: Tracking::new(table.clone()),
             polls: PollStore::new(table.clone()),
             submissions: Submissions::new(table.clone()),
+            delivery_checks: DeliveryChecks::new(table.clone()),
             operator: OperatorStore::new(table),
         }
     }

@@ -29,7 +29,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use self::metrics::{METRICS, MetricKind};
 use crate::escape::EscapedJsonLines;
 
-const LOG_TARGETS: [&str; 7] = ["delivery", "relay", "poller", "requests", "worker", "secrets", "panic"];
+const LOG_TARGETS: [&str; 8] =
+    ["delivery", "relay", "poller", "auditor", "requests", "worker", "secrets", "panic"];
 
 /// Registry behind the filter of our own targets.
 pub type LogFilter = Layered<Targets, Registry>;

@@ -12,7 +12,7 @@ use crate::quarantine::QuarantineId;
 use crate::subject::Subject;
 use crate::time::UnixMillis;
 
-/// An action of an operator on an event, quarantined item, batch, schedule or submission.
+/// An action of an operator on an event, quarantined item, batch, schedule, submission or missed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum OperatorAction {
@@ -36,6 +36,8 @@ pub enum OperatorAction {
     Track,
     /// Erased what is stored of a person.
     Erase,
+    /// Declared that nothing is left to do about a missed delivery.
+    Resolve,
 }
 
 impl OperatorAction {
@@ -86,6 +88,8 @@ pub enum AuditSubject {
         /// Number of those that are to be erased.
         to_erase: usize,
     },
+    /// A missed delivery of Fynapse's, by what identifies it.
+    MissedDelivery(Id),
 }
 
 /// Writes the subject as commands take it.
@@ -98,6 +102,7 @@ impl fmt::Display for AuditSubject {
             Self::Schedule(id) => write!(f, "schedule {}", id.as_str()),
             Self::Submission(id) => write!(f, "submission {id}"),
             Self::Person { found, to_erase } => write!(f, "person ({to_erase} of {found} items)"),
+            Self::MissedDelivery(id) => write!(f, "missed-delivery {}", id.as_str()),
         }
     }
 }

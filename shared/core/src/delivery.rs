@@ -138,10 +138,15 @@ pub struct Verified {
 pub struct StaleDelivery(Verified);
 
 impl Verified {
-    /// Wraps an answer of Rightfoot's API, written in the form of the webhook that would have announced it.
-    pub(crate) fn from_api_response(body: Vec<u8>, now: UnixMillis) -> Self {
-        let delivery = Delivery { body, headers: BTreeMap::new(), received_at: now };
-        Self::new(Provider::Rightfoot, VerifiedBy::ApiResponse, delivery)
+    /// Wraps an answer of a provider's API: for Rightfoot, in the form of the webhook that would have announced it; for Fynapse, the
+    /// webhook's body as the answer holds it, with the headers that the answer names.
+    pub(crate) fn from_api_response(
+        provider: Provider,
+        body: Vec<u8>,
+        headers: BTreeMap<String, String>,
+        now: UnixMillis,
+    ) -> Self {
+        Self::new(provider, VerifiedBy::ApiResponse, Delivery { body, headers, received_at: now })
     }
 
     pub(crate) fn new(provider: Provider, verified_by: VerifiedBy, delivery: Delivery) -> Self {

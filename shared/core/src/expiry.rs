@@ -28,6 +28,11 @@ pub fn audit_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
     now.secs().plus_days(retention_days.max(AUDIT_RETENTION_DAYS))
 }
 
+/// The earliest deletion of a missed delivery that was found at `now`: as long as it is kept, it is not reported again.
+pub fn missed_delivery_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {
+    audit_expiry(now, retention_days)
+}
+
 /// The earliest deletion of payload parts that are referred to at `now`: later than everything that may refer
 /// to them.
 pub fn parts_expiry(now: UnixMillis, retention_days: u64) -> UnixSecs {

@@ -10,6 +10,8 @@
 //! Events that no webhook announced are found by polling: [`requests`] (submissions, and what to track) → [`poll`]
 //! (questions to Rightfoot's API and what its answers mean, in the types of [`rightfoot_api`]) → [`event`].
 //!
+//! What Fynapse's API says about the deliveries of its webhooks is compared with what is recorded by [`fynapse_api`].
+//!
 //! A message from the queue is processed by [`message`] (find its event) → [`effect`] (confirm it by the provider's
 //! API) → [`bus`] (publish on EventBridge).
 //!
@@ -47,6 +49,7 @@ pub mod duplicates;
 pub mod effect;
 pub mod event;
 pub mod expiry;
+pub mod fynapse_api;
 pub mod id;
 pub mod json;
 pub mod lateness;

@@ -4,6 +4,7 @@
 
 mod event_relay;
 mod event_worker;
+mod fynapse_auditor;
 mod rightfoot_poller;
 mod rightfoot_requests;
 mod secrets;
@@ -12,6 +13,7 @@ mod webhooks;
 
 pub use event_relay::*;
 pub use event_worker::*;
+pub use fynapse_auditor::*;
 pub use rightfoot_poller::*;
 pub use rightfoot_requests::*;
 pub use secrets::*;
@@ -45,6 +47,13 @@ const _: () = {
     assert!(QUEUE_RETENTION_DAYS < RETENTION_MIN_DAYS);
     assert!(POLL_BUDGET_SECS < 55 && POLL_DRAIN_MS < POLL_RESERVE_MS);
     assert!(POLL_BUDGET_SECS * 1_000 + POLL_RESERVE_MS <= POLL_TIMEOUT_SECS * 1_000);
+    assert!(AUDITOR_BUDGET_SECS * 1_000 + AUDITOR_RESERVE_MS <= AUDITOR_TIMEOUT_SECS * 1_000);
+    assert!(AUDITOR_TIMEOUT_SECS < AUDITOR_INTERVAL_SECS);
+    // A delivery that is still retried is within the overlap, and a compared one has not lost its record yet.
+    assert!(DELIVERY_RETRIED_SECS < DELIVERY_OVERLAP_SECS && DELIVERY_COMPARABLE_DAYS < RETENTION_MIN_DAYS);
+    assert!(
+        DELIVERY_SETTLE_SECS < AUDITOR_INTERVAL_SECS && CREDENTIALS_WARNING_DAYS < CREDENTIALS_VALID_DAYS
+    );
     // The first poll of a batch comes before its deadline.
     assert!(POLL_FIRST_DELAY_SECS < POLL_DEADLINE_SECS);
     // The last try of a webhook, and our answer to it, are within the grace period.

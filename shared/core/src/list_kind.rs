@@ -5,6 +5,7 @@ use strum::{IntoStaticStr, VariantArray};
 use crate::event::EventKey;
 use crate::quarantine::QuarantineId;
 use crate::shards;
+use crate::table_keys::MISSED_DELIVERY_PK_PREFIX;
 
 /// A kind of items in the index `listed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -20,6 +21,8 @@ pub enum ListKind {
     Submission,
     /// Quarantined deliveries and events, by the time at which their bytes were first received.
     Quarantine,
+    /// Deliveries that Fynapse did not make, or whose event is not here, by the time at which that was found.
+    MissedDelivery,
     /// Audit entries, by the time of the operator's action.
     Audit,
 }
@@ -42,6 +45,7 @@ impl ListKind {
             Self::Schedule => tracked("rightfoot#schedule#"),
             Self::Submission => tracked("rightfoot#submission#"),
             Self::Quarantine => QuarantineId::from_pk(pk).map(|id| id.to_string()),
+            Self::MissedDelivery => tracked(MISSED_DELIVERY_PK_PREFIX),
             Self::Audit => None,
         }
     }

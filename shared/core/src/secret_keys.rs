@@ -1,5 +1,6 @@
 //! The keys in a secret's value. Several are accepted at once, so that a rotation needs no deployment.
 
+mod rotation;
 mod warnings;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::limits::SECRETS_MAX;
 
+pub use rotation::with_new_key;
 pub use warnings::{SecretWarning, secret_warnings};
 
 /// The decoding of a key's bytes from the string that the provider shows. Fynapse's documents do not say

@@ -10,6 +10,19 @@ use crate::id::Id;
 use crate::subject::Subject;
 use crate::time::UnixMillis;
 
+/// The prefix of a missed delivery's partition key; what identifies the delivery follows.
+pub const MISSED_DELIVERY_PK_PREFIX: &str = "fynapse#delivery#";
+
+/// The partition key of a missed delivery.
+pub fn missed_delivery_pk(reference: &Id) -> String {
+    format!("{MISSED_DELIVERY_PK_PREFIX}{}", reference.as_str())
+}
+
+/// The partition key of the state of a Fynapse subscription's delivery checks.
+pub fn fynapse_subscription_pk(subscription_id: &Id) -> String {
+    format!("fynapse#subscription#{}", subscription_id.as_str())
+}
+
 /// The partition key of all items of a batch.
 pub fn batch_pk(batch_id: &Id) -> String {
     format!("rightfoot#batch#{}", batch_id.as_str())

@@ -2,10 +2,12 @@
 
 use std::time::SystemTime;
 
+use inbox_core::fynapse_api::listed_delivery::DeliveryStatus;
 use inbox_core::providers::fynapse::signature;
 use inbox_core::secret_keys::{KeyCodec, Keys};
 use inbox_core::time::UnixSecs;
 use local::connector::Fault;
+use local::senders::payloads;
 use serde_json::{Value, json};
 use tests::rightfoot_world::submit_batch_request;
 use tests::simulated_network::{CALL_DELAY, SimulatedNetwork};
@@ -34,6 +36,7 @@ impl Workload {
             "fynapse-webhook" => fynapse_webhook(&id),
             "rightfoot-webhook" => self.rightfoot_webhook(&id),
             "event-relay" => self.event_relay(&id).await,
+            "fynapse-auditor" => self.fynapse_auditor().await,
             "rightfoot-poller" => self.rightfoot_poller(&id).await,
             "rightfoot-requests" => rightfoot_requests(&id),
             "event-worker" => self.event_worker(&id).await,
@@ -55,6 +58,16 @@ impl Workload {
         world.inject_fault("SendMessage", Fault::AccessDenied);
         assert!(world.deliver_fynapse(extract_body(id)).await.is_success());
         world.stack.connector.clear_fault_plan();
+        json!({})
+    }
+
+    /// Lists a delivery whose event is recorded: always the same one, so that the list does not grow.
+    async fn fynapse_auditor(&self) -> Value {
+        const EVENT_ID: &str = "a3efc743-ac6c-463b-aa19-4dd9c45b5b96";
+        assert!(
+            self.network.rightfoot_world.world.deliver_fynapse(extract_body(EVENT_ID)).await.is_success()
+        );
+        self.network.fynapse.add_ended(&payloads::balance_extracted(EVENT_ID), DeliveryStatus::Delivered);
         json!({})
     }
 

@@ -1,4 +1,4 @@
-"""`local` and a simulated Rightfoot for one test. Worker, relay and poller do not run by themselves: the test invokes them."""
+"""`local` and a simulated Rightfoot for one test. Worker, relay, poller and auditor do not run by themselves: the test invokes them."""
 
 import re
 import subprocess
@@ -16,8 +16,8 @@ from waiting import wait_until
 LOCAL = REPOSITORY / "target/debug/local"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": "us-east-1"}
 # The default addresses of `local`, which env.json and the recorded events have, and the labels that `local` prints before them.
-WEBHOOKS, AWS, RIGHTFOOT = (f"http://127.0.0.1:{port}" for port in (9000, 9001, 9002))
-LABELS = {WEBHOOKS: "Fynapse's endpointUrl", AWS: "AWS endpoint", RIGHTFOOT: "Rightfoot's API"}
+WEBHOOKS, AWS, RIGHTFOOT, FYNAPSE = (f"http://127.0.0.1:{port}" for port in (9000, 9001, 9002, 9005))
+LABELS = {WEBHOOKS: "Fynapse's endpointUrl", AWS: "AWS endpoint", RIGHTFOOT: "Rightfoot's API", FYNAPSE: "Fynapse's API"}
 
 
 class LocalProcess:
@@ -70,7 +70,8 @@ class Emulators:
             LOCAL, scratch / "rightfoot.log", lost_webhooks_pct=100, processing_secs=1, day_secs=5, bind=bind
         )
         rightfoot = ["--rightfoot-api", self._rightfoot.url, "--rightfoot-api-key", API_KEY]
-        options = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0"]
+        options = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0",
+                   "--fynapse-port", "0"]
         if bind:
             options += ["--bind", bind]
         try:

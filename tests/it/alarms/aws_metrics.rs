@@ -79,6 +79,7 @@ fn invocations(ours: &Minute) -> Vec<(String, f64)> {
     let webhook = |it: &Provider| (format!("{}-webhook", it.as_str()), sum(ours, "received", *it));
     let others = [
         ("event-relay", runs("oldest_due_age")),
+        ("fynapse-auditor", runs("delivery_check_age")),
         ("rightfoot-poller", runs("oldest_poll_delay")),
         ("event-worker", (processed / MESSAGES_PER_INVOCATION).ceil()),
         ("rightfoot-requests", ours.get("requested").map_or(0.0, |it| it[0].value)),

@@ -35,7 +35,7 @@ use Fault::{Recorded, Repeated, Silence, Stated, StatedOnce};
 /// The minutes are those of the alarm's description, if it names a time. Otherwise they are its period times the datapoints that it needs,
 /// or 1 if a single value suffices. To these comes the time in which the functions find the fault: the relay and the poller run every
 /// minute; a batch is first polled after 10 minutes, and at last every 15; a submission is due after 15. CloudWatch's delay is not in it.
-const FAULTS: [(&str, Fault, usize); 54] = [
+const FAULTS: [(&str, Fault, usize); 63] = [
     // The webhook routes.
     ("FynapseErrors", Repeated("dynamodb_down", 1), 10),
     ("RightfootErrors", Repeated("dynamodb_down", 1), 10),
@@ -92,6 +92,16 @@ const FAULTS: [(&str, Fault, usize); 54] = [
     ("RowSkipped", Recorded("row_unreadable", &[0]), 1),
     ("RecordMended", Recorded("record_reopened", &[0]), 1),
     ("FoundByPoll", Recorded("rightfoot_lost_webhook", &[0]), 11),
+    // The auditor.
+    ("DeliveryLost", Recorded("delivery_lost", &[0]), 1),
+    ("DeliveryMissed", Recorded("delivery_missed", &[0]), 1),
+    ("CredentialsRefused", Recorded("credentials_refused", &[0]), 1),
+    ("CredentialsExpiring", Recorded("credentials_expiring", &[0]), 1),
+    ("DeliveryCheckFailed", Repeated("delivery_check_failed", 15), 60),
+    ("DeliveryCheckAge", Stated(|| "delivery_check_age".to_owned(), |minutes| 21_600.0 + 60.0 * minutes), 2),
+    ("AuditorStopped", Silence("delivery_check_age"), 60),
+    ("FynapseAuditorErrors", Stated(|| function_metric("fynapse-auditor", "Errors"), |_| 1.0), 2),
+    ("FynapseAuditorThrottles", StatedOnce(|| function_metric("fynapse-auditor", "Throttles"), 1.0), 1),
     // The functions.
     ("FynapseWebhookErrors", StatedOnce(|| function_metric("fynapse-webhook", "Errors"), 1.0), 1),
     ("RightfootWebhookErrors", StatedOnce(|| function_metric("rightfoot-webhook", "Errors"), 1.0), 1),

@@ -1,5 +1,6 @@
 //! Runs of the functions on the embedded AWS services, whose metrics are recorded: of a healthy system, and with faults.
 
+mod auditor_runs;
 mod fault_runs;
 mod healthy_runs;
 
@@ -60,6 +61,7 @@ pub(super) async fn record_all(recorder: &Recorder) -> BTreeMap<&'static str, Re
     let mut recordings = BTreeMap::new();
     healthy_runs::record(recorder, &mut recordings).await;
     fault_runs::record(recorder, &mut recordings).await;
+    auditor_runs::record(recorder, &mut recordings).await;
     recordings
 }
 

@@ -85,7 +85,7 @@ fn render(recordings: &BTreeMap<&str, Recording>) -> String {
 #[ignore = "takes a minute, and needs a process of its own; .ci/nightly runs it"]
 async fn the_recordings_are_what_the_functions_report_today() {
     let recorder = Recorder::new(init_metrics("BalanceInbox/recorded".to_owned()).unwrap());
-    let text = render(&record_all(&recorder).await);
+    let text = render(&Box::pin(record_all(&recorder)).await);
     if std::env::var_os(WRITE).is_some() {
         fs::write(crate::tidy::repository_root().join(PATH), &text).unwrap();
     }

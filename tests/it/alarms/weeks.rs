@@ -16,6 +16,8 @@ use super::series::{Minute, Series, once, samples};
 const HOUR: usize = 60;
 const DAY: usize = 24 * HOUR;
 const WEEK: usize = 7 * DAY;
+/// Minutes between two runs of fynapse-auditor.
+const AUDIT_EVERY: usize = 15;
 /// Idle minutes before a week. The system runs already when the week begins.
 const BEFORE: usize = HOUR;
 
@@ -25,11 +27,13 @@ pub(super) struct Parts {
     fynapse: bool,
     rightfoot: bool,
     worker: bool,
+    auditor: bool,
 }
 
-pub(super) const ALL_PARTS: Parts = Parts { fynapse: true, rightfoot: true, worker: true };
+pub(super) const ALL_PARTS: Parts = Parts { fynapse: true, rightfoot: true, worker: true, auditor: true };
 const FYNAPSE_ALONE: Parts = Parts { rightfoot: false, ..ALL_PARTS };
-const RIGHTFOOT_ALONE: Parts = Parts { fynapse: false, ..ALL_PARTS };
+const RIGHTFOOT_ALONE: Parts = Parts { fynapse: false, auditor: false, ..ALL_PARTS };
+const NO_AUDITOR: Parts = Parts { auditor: false, ..ALL_PARTS };
 const NO_WORKER: Parts = Parts { worker: false, ..ALL_PARTS };
 
 impl Parts {
@@ -40,6 +44,7 @@ impl Parts {
             Some("WithFynapse") => self.fynapse,
             Some("WithRightfoot") => self.rightfoot,
             Some("WithEventWorker") => self.worker,
+            Some("WithFynapseAuditor") => self.auditor,
             Some(other) => panic!("the weeks do not know {other}"),
         })
     }
@@ -51,9 +56,11 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// An idle stack: relay and poller run every minute, and find nothing due.
+    /// An idle stack: relay and poller run every minute, and find nothing due; the auditor runs every 15 minutes.
     pub(super) fn idle(minutes: usize) -> Self {
-        Self { series: Series::repeat(&with_aws_metrics(minute("idle"), WARM_MS), minutes) }
+        let mut idle = Self { series: Series::repeat(&with_aws_metrics(minute("idle"), WARM_MS), minutes) };
+        idle.play_every(AUDIT_EVERY, 0, "auditor");
+        idle
     }
 
     /// Plays a recording.
@@ -121,7 +128,7 @@ fn assert_quiet(parts: Parts, week: &Timeline) {
 fn an_idle_week_is_quiet() {
     let week = idle_week();
     assert_eq!(week.series.of("oldest_due_age").len(), 10_140);
-    for parts in [ALL_PARTS, FYNAPSE_ALONE, RIGHTFOOT_ALONE, NO_WORKER] {
+    for parts in [ALL_PARTS, FYNAPSE_ALONE, RIGHTFOOT_ALONE, NO_WORKER, NO_AUDITOR] {
         assert_quiet(parts, &week);
     }
 }
@@ -240,19 +247,26 @@ fn a_week_with_a_lost_webhook_is_quiet_though_one_alarm_is_on() {
 
 /// infra/OPERATIONS.md, "Monitoring".
 #[test]
-fn a_first_deployment_sends_fourteen_messages() {
+fn a_first_deployment_sends_fourteen_messages_and_two_more_with_the_auditor() {
     let mut week = idle_week();
-    for heartbeat in ["oldest_due_age", "oldest_poll_delay"] {
-        week.series.begin(heartbeat, 2);
+    for (heartbeat, first_run) in
+        [("oldest_due_age", 2), ("oldest_poll_delay", 2), ("delivery_check_age", 15)]
+    {
+        week.series.begin(heartbeat, first_run);
     }
-    for extra in EXTRA_PERIODS {
-        let mut sent: Vec<(String, State)> = Vec::new();
-        for (id, alarm) in ALL_PARTS.alarms() {
-            let changes = alarm.changes(&week.series, 0, InsufficientData, extra).into_iter();
-            let changes = changes.filter(|(_, state)| alarm.sends(*state));
-            sent.extend(changes.map(|(_, state)| (id.clone(), state)));
+    for (parts, expected, stopped) in [
+        (NO_AUDITOR, 14, vec!["PollerStopped", "RelayStopped"]),
+        (ALL_PARTS, 16, vec!["AuditorStopped", "PollerStopped", "RelayStopped"]),
+    ] {
+        for extra in EXTRA_PERIODS {
+            let mut sent: Vec<(String, State)> = Vec::new();
+            for (id, alarm) in parts.alarms() {
+                let changes = alarm.changes(&week.series, 0, InsufficientData, extra).into_iter();
+                let changes = changes.filter(|(_, state)| alarm.sends(*state));
+                sent.extend(changes.map(|(_, state)| (id.clone(), state)));
+            }
+            let on: Vec<_> = sent.iter().filter(|it| it.1 == On).map(|it| it.0.as_str()).collect();
+            assert_eq!((sent.len(), on), (expected, stopped.clone()), "{extra}");
         }
-        let on: Vec<_> = sent.iter().filter(|it| it.1 == On).map(|it| it.0.as_str()).collect();
-        assert_eq!((sent.len(), on), (14, vec!["PollerStopped", "RelayStopped"]), "{extra}");
     }
 }

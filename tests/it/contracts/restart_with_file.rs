@@ -84,7 +84,17 @@ impl LocalProcess {
     /// Starts it on free ports, and waits until it is ready.
     async fn start(binary: &Path, data: &Path, more: &[&str]) -> Self {
         let mut process = Command::new(binary)
-            .args(["--http-port", "0", "--aws-port", "0", "--rightfoot-port", "0", "--data"])
+            .args([
+                "--http-port",
+                "0",
+                "--aws-port",
+                "0",
+                "--rightfoot-port",
+                "0",
+                "--fynapse-port",
+                "0",
+                "--data",
+            ])
             .arg(data)
             .args(more)
             .stdout(Stdio::piped())
@@ -103,7 +113,9 @@ impl LocalProcess {
             let mut words = line.split_whitespace();
             match (words.next(), words.find(|word| word.starts_with("http://"))) {
                 (Some("ready"), None) => return,
-                (Some("Fynapse's"), Some(url)) => url.clone_into(&mut self.http_url),
+                (Some("Fynapse's"), Some(url)) if line.contains("endpointUrl") => {
+                    url.clone_into(&mut self.http_url);
+                }
                 (Some("AWS"), Some(url)) => url.clone_into(&mut self.aws_url),
                 _ => {}
             }

@@ -71,6 +71,11 @@ fn every_alarm_names_a_command_that_exists() {
                 let known = variants(&cli, &format!("{}Command", pascal_case(command)));
                 assert!(known.contains(below), "{id}: inboxctl {command} {below}");
             }
+            if command == "fynapse" {
+                let below: Vec<_> = words.take(2).collect();
+                assert!(variants(&cli, "FynapseCommand").contains(below[0]), "{id}: {below:?}");
+                assert!(variants(&cli, "MissedCommand").contains(below[1]), "{id}: {below:?}");
+            }
         }
         for option in text.split("--").skip(1).map(|rest| rest.split([' ', ';', ',', '.']).next().unwrap()) {
             assert!(options.contains(option), "{id}: --{option}");
@@ -81,7 +86,8 @@ fn every_alarm_names_a_command_that_exists() {
 /// Without a reason or a dry run, these commands only report that one is missing.
 #[test]
 fn commands_that_need_a_reason_are_quoted_with_one() {
-    const ASKING: [&str; 5] = [
+    const ASKING: [&str; 6] = [
+        "fynapse missed resolve",
         "dead-letters redrive",
         "events replay",
         "quarantine replay",
@@ -106,7 +112,8 @@ fn commands_that_need_a_reason_are_quoted_with_one() {
 fn every_parameter_and_error_that_an_alarm_names_exists() {
     const NAMES: [&str; 2] = ["EventBridge", "PutEvents"];
     let template = template();
-    let error_types = read_file("functions/rightfoot-poller/src/poll_run.rs");
+    let error_types = read_file("functions/rightfoot-poller/src/poll_run.rs")
+        + &read_file("functions/fynapse-auditor/src/check_run.rs");
     for (id, text) in descriptions() {
         for word in text.split(|letter: char| !letter.is_ascii_alphanumeric()) {
             let humps = word.chars().filter(char::is_ascii_uppercase).count();

@@ -67,6 +67,19 @@ fn doctor_reads_parameters_and_functions_that_the_template_has() {
     }
 }
 
+/// Without this, `function code` would look for functions that the stack is deployed without.
+#[test]
+fn doctor_knows_every_condition_under_which_a_function_exists() {
+    let template = template();
+    let conditions = functions(&template).into_values();
+    let conditions = conditions.filter_map(|function| Some(function.get("Condition")?.as_str()?.to_owned()));
+    let code = read_file("infra/inboxctl/src/commands/doctor/function_code.rs");
+    let known = string_literals(between(&code, "fn unmet_conditions(", "fn parse_functions("));
+    let known = known.filter(|text| !text.contains('{')).map(str::to_owned);
+    let of_providers = ["WithFynapse", "WithRightfoot"].map(str::to_owned);
+    assert_eq!(known.chain(of_providers).collect::<BTreeSet<_>>(), conditions.collect());
+}
+
 /// The need of the template's defaults is computed here once more, by its parts.
 #[test]
 fn the_documents_say_what_the_defaults_need() {

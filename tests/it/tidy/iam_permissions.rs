@@ -9,11 +9,13 @@ use inbox_aws::iam::{EVENT_SOURCE_MAPPING_ACTIONS, ROLES, Resource, Role};
 use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::bus::SOURCE;
 use inbox_core::delivery::Provider;
+use inbox_core::fynapse_api::listed_delivery::DeliveryStatus;
 use inbox_core::providers::{Credential, ProviderSpec};
 use local::connector;
 use local::rightfoot_simulator::WebhookLoss;
 use local::stack::{BALANCES_TABLE, FYNAPSE_SECRET, INBOX_TABLE};
 use serde_json::{Value, json};
+use tests::fynapse_world::FynapseWorld;
 use tests::rightfoot_world::{RightfootWorld, daily_schedule_request, submit_batch_request};
 use tests::{DAY, HOUR, MINUTE, World, alert_body, event_body, extract_body, random_hex};
 
@@ -24,6 +26,7 @@ fn logical_id(resource: Resource) -> String {
     let id = match resource {
         Resource::InboxTable => "InboxTable",
         Resource::DueIndex => "InboxTable/index/due",
+        Resource::ListedIndex => "InboxTable/index/listed",
         Resource::BalancesTable => "BalancesTable",
         Resource::EventsQueue => "EventsQueue",
         Resource::EventBus => "EventBus",
@@ -35,6 +38,7 @@ fn logical_id(resource: Resource) -> String {
             };
         }
         Resource::RightfootApiKey => "RightfootApiKey",
+        Resource::FynapseApiCredentials => "FynapseApiCredentials",
     };
     id.to_owned()
 }
@@ -169,7 +173,7 @@ fn the_gateway_may_invoke_what_a_route_leads_to_and_only_by_that_route() {
 fn a_schedule_may_invoke_its_function_and_nothing_else() {
     let template = template();
     let schedules = resources(&template, "AWS::Scheduler::Schedule");
-    assert_eq!(schedules.len(), 2);
+    assert_eq!(schedules.len(), 3);
     for (id, schedule) in schedules {
         let target = &schedule["Properties"]["Target"];
         let by =
@@ -208,6 +212,9 @@ fn with_large_field(body: &str) -> String {
 async fn exercise(function: &str) -> World {
     if let "rightfoot-poller" | "rightfoot-requests" | "event-worker" = function {
         return exercise_rightfoot(function).await;
+    }
+    if function == "fynapse-auditor" {
+        return exercise_auditor().await;
     }
     let world = World::new().await;
     let large = with_large_field(&extract_body("large"));
@@ -249,6 +256,22 @@ async fn exercise(function: &str) -> World {
             }
         }
     }
+    world
+}
+
+/// Runs every path of the auditor: an event that is here, one that is not, and one whose payload is in the list.
+async fn exercise_auditor() -> World {
+    let it = FynapseWorld::new().await;
+    let world = it.world.another_process();
+    let clients = world.stack.clients_for("fynapse-auditor");
+    clients.warm_up(INBOX_TABLE, &world.stack.events_queue_url, async {}).await;
+    it.deliver("e-1").await;
+    it.add_ended("e-2", DeliveryStatus::DeadLetter);
+    it.world.advance(HOUR);
+    drop(world.stack.auditor.handle(MINUTE).await.unwrap());
+    it.fynapse.configure(|list| list.has_payloads = true);
+    it.add_ended("e-3", DeliveryStatus::Cancelled);
+    drop(world.stack.auditor.handle(MINUTE).await.unwrap());
     world
 }
 
@@ -371,7 +394,7 @@ fn a_wildcard_is_only_for_traces_and_for_the_interfaces_in_a_vpc() {
 #[test]
 fn every_role_takes_the_permissions_boundary() {
     let roles = resources(&template(), "AWS::IAM::Role");
-    assert_eq!(roles.len(), ROLES.len() + 2, "one for each function, and one for each schedule");
+    assert_eq!(roles.len(), ROLES.len() + 3, "one for each function, and one for each schedule");
     let boundary =
         json!({"Fn::If": ["WithBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]});
     for (id, role) in roles {

@@ -55,8 +55,9 @@ fn metrics_in_alarms() -> Vec<MetricRef> {
 }
 
 /// Parts of the dashboard that are left out together with a part of the stack: the list of its alarms, and the condition.
-const CONDITIONAL_ALARMS: [(&str, &str); 3] = [
+const CONDITIONAL_ALARMS: [(&str, &str); 4] = [
     ("FynapseAlarms", "WithFynapse"),
+    ("AuditorAlarms", "WithFynapseAuditor"),
     ("RightfootAlarms", "WithRightfoot"),
     ("WorkerAlarms", "WithEventWorker"),
 ];
@@ -70,9 +71,13 @@ fn dashboard_body() -> Value {
 /// written.
 fn dashboard() -> Value {
     let body = dashboard_body();
-    let row = &body[1]["RightfootWidgets"]["Fn::If"];
-    assert_eq!((&row[0], &row[2]), (&json!("WithRightfoot"), &json!("")));
-    let text = body[0].as_str().unwrap().replace("${RightfootWidgets}", row[1]["Fn::Sub"].as_str().unwrap());
+    let mut text = body[0].as_str().unwrap().to_owned();
+    for (name, condition) in [("RightfootWidgets", "WithRightfoot"), ("AuditorWidgets", "WithFynapseAuditor")]
+    {
+        let row = &body[1][name]["Fn::If"];
+        assert_eq!((&row[0], &row[2]), (&json!(condition), &json!("")));
+        text = text.replace(&format!("${{{name}}}"), row[1]["Fn::Sub"].as_str().unwrap());
+    }
     let text =
         CONDITIONAL_ALARMS.iter().fold(text, |text, (name, _)| text.replace(&format!("${{{name}}}"), ""));
     serde_json::from_str(&text).unwrap()
@@ -342,18 +347,20 @@ fn an_alarm_notifies_the_topic_and_its_name_begins_with_the_stacks() {
             "{id}"
         );
         assert!(names.insert(name.clone()), "{name} twice");
-        // Two metrics are reported every minute, so missing data is bad; for counters of problems it is good.
+        // Three metrics are reported by each run, so missing data is bad; for counters of problems it is good.
         let heartbeat = alarm["Statistic"] == "SampleCount";
         assert_eq!(alarm["TreatMissingData"], if heartbeat { "breaching" } else { "notBreaching" }, "{id}");
     }
     let heartbeats =
         metrics_in_alarms().into_iter().filter(|it| it.source.ends_with("Stopped")).map(|it| it.name);
-    assert_eq!(heartbeats.collect::<Vec<_>>(), ["oldest_poll_delay", "oldest_due_age"]);
+    let expected = ["delivery_check_age", "oldest_poll_delay", "oldest_due_age"];
+    assert_eq!(heartbeats.collect::<Vec<_>>(), expected);
 }
 
 /// Alarms whose end matters: until then, deliveries or effects are stopped.
 fn state_alarms() -> BTreeSet<String> {
-    const OF_NO_PROVIDER: [&str; 8] = [
+    const OF_NO_PROVIDER: [&str; 9] = [
+        "AuditorStopped",
         "BusFailed",
         "DeadLetters",
         "OldestDueAge",
@@ -379,9 +386,13 @@ fn an_alarm_notifies_its_end_only_if_it_describes_a_state() {
         assert!(evaluation_secs(&alarm) >= 3_600, "{id}: repeats within an hour are one alarm");
     }
     let heartbeats = until_over.values().filter(|alarm| alarm["TreatMissingData"] == "breaching").count();
-    assert_eq!(heartbeats, 2);
-    // An OK of each, and an alarm of each heartbeat that is not seen yet.
-    let expected = format!("At the first deployment expect {} messages", until_over.len() + heartbeats);
+    assert_eq!(heartbeats, 3);
+    // An OK of each, and an alarm of each heartbeat that is not seen yet. The auditor is left out by default.
+    let messages = until_over.len() + heartbeats;
+    let expected = format!(
+        "At the first deployment expect {} messages, with `fynapse-auditor` {messages}",
+        messages - 2
+    );
     assert!(read_file("infra/OPERATIONS.md").replace('\n', " ").contains(&expected), "{expected}");
 }
 
@@ -435,8 +446,10 @@ fn without_a_provider_or_the_worker_nothing_of_it_is_watched() {
     };
     let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(with(Some("WithEventWorker")), alarms_of("event-worker"));
+    let of_auditor = alarms_of("fynapse-auditor");
     let of_fynapse = &alarms_of("fynapse") | &owned(&FYNAPSE_ALARMS_OF_SIGNATURES);
-    assert_eq!(with(Some("WithFynapse")), of_fynapse);
+    assert_eq!(with(Some("WithFynapse")), &of_fynapse - &of_auditor);
+    assert_eq!(with(Some("WithFynapseAuditor")), of_auditor);
     let of_rightfoot = &alarms_of("rightfoot") | &owned(&RIGHTFOOT_ALARMS_OF_THE_WORKER);
     assert_eq!(with(Some("WithRightfoot")), of_rightfoot);
     // A filter of the access log makes a metric even if nobody watches it.

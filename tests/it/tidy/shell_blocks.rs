@@ -116,8 +116,8 @@ fn scratch(shell: &str) -> PathBuf {
 
 /// Instead of the tools: nothing is built, asked or deleted. What they print has two words, as an output of a stack.
 const INSTEAD: &str = "PS1= PS2=\n\
-    for tool in . .ci/nightly .ci/pin .ci/run .ci/start-up aws cargo curl inboxctl npm openssl pip python3 rm sam \
-      infra/console/tests/browser/run tests/e2e/run zip; do\n\
+    for tool in . .ci/nightly .ci/pin .ci/release .ci/run .ci/start-up aws cargo cd curl git inboxctl npm openssl pip python3 rm sam \
+      sha256sum tar infra/console/tests/browser/run tests/e2e/run zip; do\n\
       eval \"function $tool { echo Name value; }\"\n\
     done\n";
 

@@ -114,6 +114,7 @@ fn limits_are_those_of_the_template() {
     assert_eq!(limits::WEBHOOK_TIMEOUT_SECS, 10);
     for (what, in_template, in_code, literal) in [
         ("relay time-out", property("EventRelay", "Timeout"), limits::RELAY_TIMEOUT_SECS, 60),
+        ("auditor time-out", property("FynapseAuditor", "Timeout"), limits::AUDITOR_TIMEOUT_SECS, 60),
         ("poller time-out", property("RightfootPoller", "Timeout"), limits::POLL_TIMEOUT_SECS, 60),
         ("relay memory", property("EventRelay", "MemorySize"), limits::RELAY_MEMORY_MB, 1_024),
         ("requests time-out", property("RightfootRequests", "Timeout"), limits::REQUESTS_TIMEOUT_SECS, 60),
@@ -149,18 +150,20 @@ fn limits_are_those_of_the_template() {
         let patience_ms = integration["Properties"]["TimeoutInMillis"].as_u64().unwrap();
         assert!((limits::WEBHOOK_TIMEOUT_SECS * 1_000..=30_000).contains(&patience_ms));
     }
-    for id in ["EventRelay", "RightfootPoller"] {
+    for id in ["EventRelay", "FynapseAuditor", "RightfootPoller"] {
         let scheduled = &template["Resources"][id]["Properties"];
         assert_eq!(scheduled["EventInvokeConfig"]["MaximumRetryAttempts"], 0, "{id}");
     }
+    assert_eq!(limits::AUDITOR_INTERVAL_SECS, 15 * 60);
     // No webhook is retried after sixteen minutes, and alerts must not be looked for before that.
     assert!(parameter("PollGraceSecs", "MinValue").is_some_and(|least| least > 16 * 60));
     let most = |id: &str| parameter(id, "MaxValue").unwrap();
     let least_deadline = parameter("PollDeadlineSecs", "MinValue").unwrap();
     assert!(most("PollFirstSecs") < least_deadline && most("PollGraceSecs") <= least_deadline);
     assert_eq!(template["Parameters"]["RightfootApiUrl"]["Default"], inbox_rightfoot::BASE_URL);
-    for schedule in resources(&template, "AWS::Scheduler::Schedule").values() {
-        assert_eq!(schedule["Properties"]["ScheduleExpression"], "rate(1 minute)");
+    for (id, schedule) in resources(&template, "AWS::Scheduler::Schedule") {
+        let expression = if id.starts_with("FynapseAuditor") { "rate(15 minutes)" } else { "rate(1 minute)" };
+        assert_eq!(schedule["Properties"]["ScheduleExpression"], expression, "{id}");
         assert_eq!(schedule["Properties"]["Target"]["RetryPolicy"]["MaximumRetryAttempts"], 0);
     }
 }
@@ -174,6 +177,7 @@ fn variables_read(function: &str, env_values: &Value) -> BTreeSet<String> {
         env_values[name].as_str().map(str::to_owned)
     });
     match function {
+        "fynapse-auditor" => drop(fynapse_auditor::Config::read(&env).unwrap()),
         "rightfoot-poller" => drop(rightfoot_poller::Config::read(&env).unwrap()),
         "rightfoot-requests" => drop(rightfoot_requests::Config::read(&env).unwrap()),
         "event-relay" => drop(CommonConfig::from_env(&env).unwrap()),

@@ -46,8 +46,8 @@ fn a_key_of_the_accounts_own_is_on_everything_that_is_kept() {
     let key = json!({"Fn::If": ["WithKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]});
     for (of_type, count, name) in [
         ("AWS::SQS::Queue", 2, "KmsMasterKeyId"),
-        // Each provider's, and the key of Rightfoot's API.
-        ("AWS::SecretsManager::Secret", Provider::ALL.len() + 1, "KmsKeyId"),
+        // Each provider's, and one for each provider's API.
+        ("AWS::SecretsManager::Secret", 2 * Provider::ALL.len(), "KmsKeyId"),
         // Each function's, and the access log.
         ("AWS::Logs::LogGroup", crates_in("functions").len() + 1, "KmsKeyId"),
     ] {
@@ -154,6 +154,8 @@ fn what_is_half_given_is_refused() {
         ("CertificateArn", "DomainName"),
         ("DisableExecuteApiEndpoint", "DomainName"),
         ("DomainName", "CertificateArn"),
+        ("FynapseApiUrl", "FynapseSubscriptionId"),
+        ("FynapseSubscriptionId", "FynapseApiUrl"),
         ("HostedZoneId", "DomainName"),
         ("VpcSecurityGroupIds", "VpcSubnetIds"),
         ("VpcSubnetIds", "VpcSecurityGroupIds"),
@@ -173,14 +175,21 @@ fn without_a_provider_there_is_nothing_of_it_but_its_secrets() {
     };
     for provider in Provider::ALL.iter().map(|provider| ProviderSpec::of(*provider).title) {
         let named = |(id, resource): (&String, &Value)| {
-            (id.starts_with(provider) && resource["Type"] != "AWS::SecretsManager::Secret")
-                .then(|| id.clone())
+            let is_its_own = id.starts_with(provider) && !id.starts_with("FynapseAuditor");
+            (is_its_own && resource["Type"] != "AWS::SecretsManager::Secret").then(|| id.clone())
         };
         let resources = template["Resources"].as_object().unwrap().iter().filter_map(named);
         assert_eq!(conditional("Resources", provider), resources.collect(), "{provider}");
         let enabled = json!({"Fn::Equals": [{"Ref": format!("{provider}Enabled")}, "true"]});
         assert_eq!(template["Conditions"][format!("With{provider}")], enabled);
     }
+    // The auditor also needs an address to ask.
+    let of_auditor =
+        template["Resources"].as_object().unwrap().keys().filter(|id| id.starts_with("FynapseAuditor"));
+    assert_eq!(conditional("Resources", "FynapseAuditor"), of_auditor.cloned().collect());
+    let has_address = json!({"Fn::Not": [{"Fn::Equals": [{"Ref": "FynapseApiUrl"}, ""]}]});
+    let with_auditor = json!({"Fn::And": [{"Condition": "WithFynapse"}, has_address]});
+    assert_eq!(template["Conditions"]["WithFynapseAuditor"], with_auditor);
     assert_eq!(conditional("Outputs", "Fynapse"), ["FynapseWebhookUrl".to_owned()].into());
     let of_rightfoot = ["RightfootRequestsName", "RightfootWebhookUrlPrefix"];
     assert_eq!(conditional("Outputs", "Rightfoot"), of_rightfoot.map(str::to_owned).into());

@@ -159,12 +159,12 @@ impl Scenario for Queued {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_p10_hold_in_every_cell() {
-    run_matrix(&[
+    Box::pin(run_matrix(&[
         (Queued::Extract, 3),
         (Queued::LargeExtract, 4),
         (Queued::Batch, 6),
         (Queued::UntrackedBatch, 7),
         (Queued::Alert, 9),
-    ])
+    ]))
     .await;
 }

@@ -24,7 +24,7 @@ function address(lines, name) {
 
 export class System {
   static async start() {
-    const ports = ["--http-port", "0", "--aws-port", "0", "--rightfoot-port", "0", "--console-port", "0"];
+    const ports = ["--http-port", "0", "--aws-port", "0", "--rightfoot-port", "0", "--fynapse-port", "0", "--console-port", "0"];
     const { child, lines } = await start(process.env.LOCAL, ["--memory", ...ports], (line) => line === "ready");
     const system = new System();
     Object.assign(system, {

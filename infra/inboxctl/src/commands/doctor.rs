@@ -3,6 +3,7 @@
 mod account;
 mod backlog;
 pub(crate) mod check_result;
+mod deliveries;
 mod function_code;
 mod overdue;
 mod parameters;
@@ -64,6 +65,7 @@ pub(crate) async fn run_checks(
     checks.push(parameters::check(target));
     checks.extend(secrets::checks(target).await);
     checks.extend(backlog::checks(target, has_worker, is_thorough).await?);
+    checks.push(deliveries::check(target).await?);
     checks.extend(poll_checks(target).await?);
     Ok(checks)
 }

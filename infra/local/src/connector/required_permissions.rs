@@ -5,7 +5,10 @@ use inbox_core::delivery::Provider;
 use inbox_core::providers::ProviderSpec;
 use serde_json::Value;
 
-use crate::resource_names::{BALANCES_TABLE, EVENT_BUS, EVENTS_QUEUE, INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET};
+use crate::resource_names::{
+    BALANCES_TABLE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_API_CREDENTIALS_SECRET, INBOX_TABLE,
+    RIGHTFOOT_API_KEY_SECRET,
+};
 
 /// An IAM action and its resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,10 +54,12 @@ pub(super) fn required_permissions(operation: &str, request: &Value) -> Vec<Requ
             .collect(),
         // In IAM, an index is a resource of its own.
         "Query" if request.get("IndexName").is_some() => {
-            vec![RequiredPermission {
-                action: "dynamodb:Query".to_owned(),
-                resource: Some(Resource::DueIndex),
-            }]
+            let resource = match request.get("IndexName").and_then(Value::as_str) {
+                Some("due") => Some(Resource::DueIndex),
+                Some("listed") => Some(Resource::ListedIndex),
+                Some(_) | None => None,
+            };
+            vec![RequiredPermission { action: "dynamodb:Query".to_owned(), resource }]
         }
         // Taken for an operation of DynamoDB. One of another service names no table, so no role allows it.
         _ => vec![permission(&format!("dynamodb:{operation}"), request, "TableName")],
@@ -74,6 +79,7 @@ fn resource_named(name: &str) -> Option<Resource> {
         EVENTS_QUEUE => Some(Resource::EventsQueue),
         EVENT_BUS => Some(Resource::EventBus),
         RIGHTFOOT_API_KEY_SECRET => Some(Resource::RightfootApiKey),
+        FYNAPSE_API_CREDENTIALS_SECRET => Some(Resource::FynapseApiCredentials),
         _ => None,
     }
 }

@@ -21,6 +21,7 @@ use super::submissions::{PlannedSubmission, submit_until_succeeded};
 use super::traffic::{DeliverySender, PlannedDelivery, Traffic};
 use super::workers::Workers;
 use crate::connector::{AwsCall, CallOutcome, Fault};
+use crate::fynapse_simulator::FynapseSimulator;
 use crate::inspect;
 use crate::invariants::{PollerRun, SentDelivery, SubmissionLog};
 use crate::progress::Progress;
@@ -31,7 +32,10 @@ use crate::senders::{
     DeliveryReport, FynapseSender, OutgoingDelivery, RightfootSender, SenderClient, SimClock,
     run_concurrently,
 };
-use crate::stack::{self, EVENTS_QUEUE, RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client};
+use crate::stack::{
+    self, EVENTS_QUEUE, FYNAPSE_CLIENT_ID, FYNAPSE_CLIENT_SECRET, FYNAPSE_SUBSCRIPTION_ID, FynapseApi,
+    RIGHTFOOT_URL_KEY_SECRET, Stack, rightfoot_client,
+};
 
 /// Fynapse's signing secret at the start.
 pub(super) const OLD_SECRET: &str = "demo-old-secret";
@@ -57,6 +61,8 @@ pub(super) struct Harness {
     pub(super) stack: Stack,
     pub(super) traffic: Traffic,
     pub(super) fynapse: Arc<FynapseSender>,
+    /// The simulated Fynapse that lists its deliveries.
+    pub(super) fynapse_api: FynapseSimulator,
     pub(super) sim_clock: SimClock,
     pub(super) progress: Progress,
     /// The simulated Rightfoot that batches and schedules are submitted to.
@@ -82,9 +88,11 @@ impl Harness {
         // Bound before the stack starts, because its options need both addresses.
         let (listener, base_url) = bind_free_port().await?;
         let (api, api_url) = bind_free_port().await?;
+        let (fynapse_listener, fynapse_url) = bind_free_port().await?;
         let mut stack_options = stack::StackOptions::in_memory(sim_clock.to_clock())?;
         stack_options.fynapse_secrets = vec![OLD_SECRET.to_owned()];
         stack_options.rightfoot_url_key = OLD_URL_KEY.to_owned();
+        stack_options.fynapse_api = FynapseApi::simulated_at(&fynapse_url)?;
         stack_options.rightfoot_client = rightfoot_client(&api_url)?;
         stack_options.rightfoot_api_key = API_KEY.to_owned();
         stack_options.poll_timing = POLL_TIMING;
@@ -105,6 +113,13 @@ impl Harness {
         let (fault_window, poller_runs) = (FaultWindow::default(), PollerRuns::default());
         let workers = Workers::start(&stack, &sim_clock).await;
         let mut background_tasks = Vec::from(spawn_simulator(&simulator, api));
+        let fynapse_api = FynapseSimulator::new(
+            sim_clock.to_clock(),
+            FYNAPSE_SUBSCRIPTION_ID,
+            FYNAPSE_CLIENT_ID,
+            FYNAPSE_CLIENT_SECRET,
+        );
+        background_tasks.push(stack::spawn_server(fynapse_listener, fynapse_api.routes()));
         background_tasks.extend(workers.spawn());
         background_tasks.push(stack::spawn_server(listener, stack.webhook_routes()));
         background_tasks.push(stack.run_relay_every(sim_clock.real_duration(RUN_INTERVAL)));
@@ -120,6 +135,7 @@ impl Harness {
         Ok(Self {
             traffic: traffic(&stack, &base_url, options.seed)?,
             fynapse: Arc::new(fynapse),
+            fynapse_api,
             rightfoot: Arc::new(RightfootSender::new(http.clone(), RetrySpacing::default())),
             progress: Progress::new(),
             deliveries: Vec::new(),

@@ -23,6 +23,7 @@ mod seed_tracking;
 mod simulated_rightfoot;
 mod submissions;
 mod traffic;
+mod undelivered;
 mod workers;
 
 use harness::Harness;
@@ -56,10 +57,12 @@ impl Default for DemoOptions {
 pub async fn run(options: DemoOptions) -> anyhow::Result<DemoReport> {
     let started = Instant::now();
     let mut harness = Harness::start(&options).await.context("start the demo")?;
-    scenario::run(&mut harness).await?;
+    let audited = scenario::run(&mut harness).await?;
     let workers = harness.workers.seen();
     let observed = observe(&harness, &workers).await.context("collect the evidence")?;
-    Ok(DemoReport::new(&observed, &workers, started.elapsed()))
+    let mut report = DemoReport::new(&observed, &workers, started.elapsed());
+    report.violations.extend(audited);
+    Ok(report)
 }
 
 /// What the run left. The workers have deleted most messages, so these exist only in the workers' evidence.

@@ -12,7 +12,9 @@ use super::harness::{Harness, NEW_SECRET, OLD_SECRET, keys, wait_until};
 use super::simulated_rightfoot::{SCHEDULE_DAYS, concerns_submitted_batch};
 use super::submissions::{batches, schedule};
 use super::traffic::PlannedDelivery;
+use super::undelivered;
 use crate::connector::{AwsCall, CallOutcome, Fault};
+use crate::invariants::Violation;
 use crate::rightfoot_simulator::IncompleteBatchResponse;
 use crate::stack::FYNAPSE_SECRET;
 
@@ -97,8 +99,8 @@ const CLAIM_STEP: &str = "claim";
 /// An `UpdateItem` after the event's effects were published.
 const MARK_PUBLISHED_STEP: &str = "mark";
 
-/// Runs all phases, then waits until nothing is left to do.
-pub(super) async fn run(harness: &mut Harness) -> anyhow::Result<()> {
+/// Runs all phases, then waits until nothing is left to do. Returns what the auditor did not find, or found wrongly.
+pub(super) async fn run(harness: &mut Harness) -> anyhow::Result<Vec<Violation>> {
     submissions(harness).await?;
     ordinary_deliveries(harness).await;
     begin_rotation(harness).await?;
@@ -107,10 +109,11 @@ pub(super) async fn run(harness: &mut Harness) -> anyhow::Result<()> {
     crashes(harness).await?;
     crashes_on_completions(harness).await;
     end_rotation(harness).await?;
+    let audited = undelivered_deliveries(harness).await?;
     harness.progress.start_phase("the last retries arrive, and the poller finds what was lost");
     harness.wait_until_settled().await;
     harness.progress.finish_phase();
-    Ok(())
+    Ok(audited)
 }
 
 /// Submits a schedule and batches. Functions crash meanwhile; each is followed by a process that loads a newer URL
@@ -316,6 +319,13 @@ async fn end_rotation(harness: &mut Harness) -> anyhow::Result<()> {
     .concat();
     harness.deliver_all(deliveries).await;
     Ok(())
+}
+
+/// Has Fynapse give up and cancel deliveries, and the auditor find them among all others.
+async fn undelivered_deliveries(harness: &mut Harness) -> anyhow::Result<Vec<Violation>> {
+    harness.progress.start_phase("Fynapse gives up or cancels five deliveries, and the auditor finds them");
+    harness.await_deliveries().await;
+    undelivered::audit(&harness.stack, &harness.fynapse_api, harness.deliveries()).await
 }
 
 /// Crashes that have not occurred yet: each happens once, in any process that makes its call. Clones share it.

@@ -24,15 +24,18 @@ const ID_MAX_CHARS: usize = 24;
 /// Length of a shortened id.
 const SHORT_ID_CHARS: usize = 8;
 
-/// Counts of a run of the relay or the poller that are results, in the order in which they are shown.
-const RUN_RESULTS: [(&str, Tone); 8] = [
+/// Counts of a run of the relay, the poller or the auditor that are results, in the order in which they are shown.
+const RUN_RESULTS: [(&str, Tone); 11] = [
     ("sent", Tone::Good),
     ("recorded", Tone::Good),
+    ("recovered", Tone::Good),
     ("reopened", Tone::Good),
     ("runs_found", Tone::Good),
     ("settled", Tone::Good),
     ("quarantined", Tone::Attention),
     ("overdue", Tone::Attention),
+    ("missed", Tone::Attention),
+    ("lost", Tone::Bad),
     ("failed", Tone::Bad),
 ];
 /// Counts of such a run that are no results.
@@ -144,7 +147,8 @@ struct LogLine {
 impl LogLine {
     /// `None` for a run that did nothing, unless `is_verbose`.
     fn new(target: &str, level: Level, mut fields: Fields, is_verbose: bool) -> Option<Self> {
-        let is_run = ["relay", "poller"].contains(&target) && fields.0.iter().any(|field| field.0 == "due");
+        let is_run = ["relay", "poller", "auditor"].contains(&target)
+            && fields.0.iter().any(|field| ["due", "pages"].contains(&field.0));
         let error = fields.take("error").or_else(|| fields.take("why"));
         let mut line = match target {
             "delivery" => Self::of_delivery(&mut fields, is_verbose),

@@ -16,8 +16,8 @@ use inbox_core::providers::ProviderSpec;
 use serde_json::json;
 
 use super::{
-    BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, INBOX_TABLE,
-    RIGHTFOOT_API_KEY_SECRET, StackOptions, webhook_secret_value,
+    BALANCES_TABLE, BUS_QUEUE, DEAD_LETTER_QUEUE, EVENT_BUS, EVENTS_QUEUE, FYNAPSE_API_CREDENTIALS_SECRET,
+    INBOX_TABLE, RIGHTFOOT_API_KEY_SECRET, StackOptions, webhook_secret_value,
 };
 
 /// Creates the tables that do not exist yet.
@@ -115,7 +115,11 @@ pub(super) async fn create_bus(clients: &Clients) -> anyhow::Result<()> {
 pub(super) async fn create_secrets(clients: &Clients, options: &StackOptions) -> anyhow::Result<()> {
     let webhooks =
         Provider::ALL.iter().map(|&it| (ProviderSpec::of(it).secret_name, webhook_secret_value(it, options)));
-    for (name, value) in webhooks.chain([(RIGHTFOOT_API_KEY_SECRET, options.rightfoot_api_key.clone())]) {
+    let apis = [
+        (RIGHTFOOT_API_KEY_SECRET, options.rightfoot_api_key.clone()),
+        (FYNAPSE_API_CREDENTIALS_SECRET, options.fynapse_api.credentials.clone()),
+    ];
+    for (name, value) in webhooks.chain(apis) {
         clients.secrets.create_secret().name(name).secret_string(value).send().await?;
     }
     Ok(())

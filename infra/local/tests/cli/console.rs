@@ -9,7 +9,17 @@ use reqwest::{Client, StatusCode};
 /// Starts `local` on free ports, with its console on this one.
 fn start(console_port: &str) -> Child {
     let mut local = Command::new(env!("CARGO_BIN_EXE_local"));
-    local.args(["--memory", "--http-port", "0", "--aws-port", "0", "--rightfoot-port", "0"]);
+    local.args([
+        "--memory",
+        "--http-port",
+        "0",
+        "--aws-port",
+        "0",
+        "--rightfoot-port",
+        "0",
+        "--fynapse-port",
+        "0",
+    ]);
     local.args(["--console-port", console_port]).env_clear();
     local.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -18,7 +18,19 @@ impl LocalProcess {
     /// Starts it on free ports, and returns once it is ready.
     pub(crate) fn start(args: &[&str]) -> Self {
         let mut local = Command::new(env!("CARGO_BIN_EXE_local"));
-        local.args(["--memory", "--http-port", "0", "--aws-port", "0", "--rightfoot-port", "0"]).args(args);
+        local
+            .args([
+                "--memory",
+                "--http-port",
+                "0",
+                "--aws-port",
+                "0",
+                "--rightfoot-port",
+                "0",
+                "--fynapse-port",
+                "0",
+            ])
+            .args(args);
         local.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear();
         let mut process = local.spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());

@@ -53,7 +53,11 @@ async fn call_dynamodb(client: &Client, aws_url: &str, operation: &str, body: &s
 async fn no_port_is_open_but_those_announced() {
     let local = LocalProcess::start(&[]);
     let announced = announced_urls(&local);
-    assert_eq!(announced.len(), 4, "webhook routes, AWS endpoint, Rightfoot, console: {announced:?}");
+    assert_eq!(
+        announced.len(),
+        5,
+        "webhook routes, AWS endpoint, Fynapse, Rightfoot, console: {announced:?}"
+    );
     assert_eq!(listening_urls(local.process.id()), announced);
     let client = Client::builder().no_proxy().build().unwrap();
     let aws = local.announced.iter().find_map(|line| line.strip_prefix("AWS endpoint ")).unwrap().trim();

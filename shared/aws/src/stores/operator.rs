@@ -3,6 +3,7 @@
 mod batch_events;
 mod bulk_replay;
 mod lists;
+mod missed_deliveries;
 mod quarantined;
 mod replay;
 mod schedules;
@@ -14,7 +15,7 @@ use crate::table::Table;
 pub use batch_events::BatchSelector;
 pub use bulk_replay::BulkReplayPlan;
 pub use lists::{
-    AuditFilter, BatchFilter, EventFilter, LISTED_ATTRIBUTES, QuarantineFilter, ScheduleFilter,
+    AuditFilter, BatchFilter, EventFilter, LISTED_ATTRIBUTES, MissedFilter, QuarantineFilter, ScheduleFilter,
     SubmissionFilter, TimeRange,
 };
 pub use replay::ReplayOutcome;

@@ -12,7 +12,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use inbox_core::delivery::{Provider, Verified, VerifiedBy};
 use inbox_core::due_queue::DueQueue;
 use inbox_core::expiry::{parts_expiry, quarantine_expiry, quarantined_record_expiry};
+use inbox_core::limits::ID_MAX_BYTES;
 use inbox_core::list_kind::ListKind;
+use inbox_core::providers::fynapse::IDEMPOTENCY_HEADER;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::quarantine::QuarantineReason;
 use inbox_core::subject::Subject;
@@ -57,6 +59,12 @@ impl Quarantine {
         // Whether a stale delivery may be replayed depends on the age of its signature.
         if let VerifiedBy::Signature { signed_at } = verified.verified_by() {
             details.push((Attribute::SignedAt, signed_at.to_attribute()));
+        }
+        // In the index, where the auditor finds it.
+        if let Some(key) =
+            verified.header(IDEMPOTENCY_HEADER).filter(|key| (1..=ID_MAX_BYTES).contains(&key.len()))
+        {
+            details.push((Attribute::IdempotencyKey, key.to_attribute()));
         }
         let headers =
             verified.storable_headers().map(|(name, value)| (name.to_owned(), value.to_attribute()));

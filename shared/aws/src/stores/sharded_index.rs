@@ -23,6 +23,10 @@ pub(crate) struct ShardedIndex {
     pub(crate) time: Attribute,
 }
 
+/// The index `listed`.
+pub(crate) const LISTED: ShardedIndex =
+    ShardedIndex { name: "listed", partition: Attribute::Listed, time: Attribute::ListedAt };
+
 /// Entries of a query beyond those that are wanted: the item of the cursor, and one that shows where the last complete time ends.
 const UNWANTED: usize = 2;
 

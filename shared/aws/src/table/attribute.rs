@@ -139,6 +139,16 @@ pub(crate) enum Attribute {
     /// Tags of the open events.
     OpenEvents,
 
+    // Delivery checks, and missed deliveries.
+    /// Start of the last check that was completed.
+    CheckedAt,
+    /// Start of the check that goes on.
+    CheckStartedAt,
+    /// The request with which it goes on.
+    NextPage,
+    /// Time of a delivery's creation at the provider.
+    CreatedAt,
+
     // Payload parts.
     /// The bytes of a part.
     Piece,

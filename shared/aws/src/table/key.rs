@@ -7,7 +7,10 @@ use inbox_core::event::EventKey;
 use inbox_core::id::Id;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::subject::Subject;
-use inbox_core::table_keys::{batch_pk, open_events_sk, schedule_pk, short_hash, subject_pk, submission_pk};
+use inbox_core::table_keys::{
+    batch_pk, fynapse_subscription_pk, missed_delivery_pk, open_events_sk, schedule_pk, short_hash,
+    subject_pk, submission_pk,
+};
 use inbox_core::time::UnixMillis;
 
 use super::attribute::Attribute;
@@ -84,6 +87,16 @@ impl Key {
     /// The open events of a subject that were received on the day of `since`.
     pub(crate) fn open_events(subject: &Subject, since: UnixMillis) -> Self {
         Self::new(subject_pk(subject), open_events_sk(since))
+    }
+
+    /// The state of a Fynapse subscription's delivery checks.
+    pub(crate) fn delivery_check(subscription_id: &Id) -> Self {
+        Self::new(fynapse_subscription_pk(subscription_id), "check")
+    }
+
+    /// A delivery of Fynapse's whose event is missing.
+    pub(crate) fn missed_delivery(reference: &Id) -> Self {
+        Self::new(missed_delivery_pk(reference), "missed")
     }
 
     /// A part of a large payload, named by the hash of its bytes.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use inbox_core::fynapse_api::finding::MissedReason;
 use inbox_core::id::Id;
 use inbox_core::origin::Origin;
 use inbox_core::quarantine::QuarantineReason;
@@ -154,6 +155,7 @@ text_attributes! {
     String: |value| value, |text| Some(text.clone());
     Subject: |value| value, |text| text.parse().ok();
     Id: |value| value.as_str(), |text| Id::new(text);
+    MissedReason: |value| value.as_str(), |text| MissedReason::from_name(text);
     Origin: |value| value.as_str(), |text| Origin::from_name(text);
     QuarantineReason: |value| value.as_str(), |text| QuarantineReason::from_name(text);
     Resolution: |value| value.as_str(), |text| Resolution::from_name(text);

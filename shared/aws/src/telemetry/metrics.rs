@@ -7,6 +7,7 @@
 use metrics::{counter, histogram};
 
 use inbox_core::delivery::Provider;
+use inbox_core::fynapse_api::listed_delivery::DeliveryStatus;
 
 /// Description of a metric.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +123,26 @@ metrics! {
     /// Requests to `rightfoot-requests` that failed.
     REQUEST_FAILED: ReasonCounter = "request_failed";
 
+    // The auditor.
+    /// Deliveries that checks of Fynapse's list have read.
+    DELIVERY_LISTED: StatusCounter = "delivery_listed";
+    /// Deliveries that Fynapse gave up or cancelled, each once.
+    DELIVERY_MISSED: ReasonCounter = "delivery_missed";
+    /// Deliveries that Fynapse has made and whose event is not here, each once.
+    DELIVERY_LOST: Counter = "delivery_lost";
+    /// Events that were recorded from the list of deliveries.
+    DELIVERY_RECOVERED: Counter = "delivery_recovered";
+    /// Deliveries that could not be compared with the recorded events.
+    DELIVERY_NOT_COMPARABLE: Counter = "delivery_not_comparable";
+    /// Checks of Fynapse's deliveries that failed.
+    DELIVERY_CHECK_FAILED: ReasonCounter = "delivery_check_failed";
+    /// Time since the start of the last complete check of Fynapse's deliveries.
+    DELIVERY_CHECK_AGE: Seconds = "delivery_check_age";
+    /// Checks that failed because the credentials for Fynapse's API are missing or refused.
+    CREDENTIALS_REFUSED: Counter = "credentials_refused";
+    /// Checks with credentials that end within two weeks.
+    CREDENTIALS_EXPIRING: Counter = "credentials_expiring";
+
     // The worker.
     /// Events that were processed.
     PROCESSED: ProviderCounter = "processed";
@@ -209,6 +230,20 @@ impl ProviderReasonCounter {
     }
 }
 
+/// A counter by the status of a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusCounter(&'static str);
+
+impl StatusCounter {
+    const KIND: MetricKind = MetricKind::Counter;
+    const DIMENSION_SETS: &[&[&str]] = &[&["status"]];
+
+    /// Adds `count`.
+    pub fn add(self, status: DeliveryStatus, count: u64) {
+        counter!(self.0, "status" => status.as_str()).increment(count);
+    }
+}
+
 /// A counter by the detail type of a bus event.
 #[derive(Clone, Copy, Debug)]
 pub struct TypeCounter(&'static str);
@@ -278,10 +313,19 @@ mod tests {
         RETURNED.add("aws_error", 1);
         REJECTED.add(Fynapse, "mismatch", 1);
         PUBLISHED.add("type", 1);
+        DELIVERY_LISTED.add(DeliveryStatus::DeadLetter, 1);
         OLDEST_DUE_AGE.record(1);
         SIGNATURE_AGE.record(Fynapse, 1);
-        let emitted =
-            ["polled", "received", "returned", "rejected", "published", "oldest_due_age", "signature_age"];
+        let emitted = [
+            "polled",
+            "received",
+            "returned",
+            "rejected",
+            "published",
+            "delivery_listed",
+            "oldest_due_age",
+            "signature_age",
+        ];
         let mut written = BTreeSet::new();
         for line in flush_metrics(collector).lines() {
             let line: Value = serde_json::from_str(line).unwrap();
@@ -300,6 +344,6 @@ mod tests {
                 expected.insert(json!([metric.name, [set], unit]).to_string());
             }
         }
-        assert_eq!((expected.len(), written), (9, expected));
+        assert_eq!((expected.len(), written), (10, expected));
     }
 }

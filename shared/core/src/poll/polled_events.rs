@@ -1,9 +1,11 @@
 //! The events that polling found, in the form of the webhook that would have announced them, without `event_uuid`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::delivery::Verified;
+use crate::delivery::{Provider, Verified};
 use crate::event::{AuthorizersDigest, Event, EventKey};
 use crate::id::Id;
 use crate::providers::{BATCH_COMPLETED, THRESHOLD_ALERT};
@@ -71,5 +73,6 @@ pub(super) fn alerts(
 fn polled_event(key: EventKey, event_type: &'static str, payload: &impl Serialize, now: UnixMillis) -> Event {
     // Cannot fail: strings and numbers only.
     let body = serde_json::to_vec(payload).unwrap_or_default();
-    Event::new(key, event_type, Verified::from_api_response(body, now))
+    let verified = Verified::from_api_response(Provider::Rightfoot, body, BTreeMap::new(), now);
+    Event::new(key, event_type, verified)
 }

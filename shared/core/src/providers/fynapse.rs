@@ -34,8 +34,8 @@ pub(super) const SPEC: ProviderSpec = ProviderSpec {
     parse,
 };
 
-/// Stored, but not trusted, because it is not signed.
-const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// The header with the idempotency key. It is stored, but not trusted, because it is not signed.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 
 const REQUIRED_FIELDS: [(&str, FieldKind); 2] =
     [("event_id", FieldKind::Text), ("event_type", FieldKind::Text)];

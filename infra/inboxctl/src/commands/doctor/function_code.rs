@@ -113,7 +113,8 @@ fn unmet_conditions(target: &Target) -> Vec<String> {
     let providers = Provider::ALL.iter().filter(|provider| target.disabled_text(**provider).is_some());
     let providers = providers.map(|provider| format!("With{}", ProviderSpec::of(*provider).title));
     let worker = target.is_worker_disabled().then(|| "WithEventWorker".to_owned());
-    providers.chain(worker).collect()
+    let auditor = target.is_auditor_disabled().then(|| "WithFynapseAuditor".to_owned());
+    providers.chain(worker).chain(auditor).collect()
 }
 
 fn parse_functions(template: &Value, stack: &str, unmet_conditions: &[String]) -> Vec<DeployedFunction> {

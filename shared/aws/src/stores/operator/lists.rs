@@ -1,4 +1,4 @@
-//! Lists of events, batches, schedules, submissions and quarantined items, by time, the newest first.
+//! Lists of events, batches, schedules, submissions, quarantined items and missed deliveries, by time, the newest first.
 //!
 //! A list reads its entries from the index `listed`, with one query for each shard, and then the items of the page
 //! themselves: the index holds no state. A filter by what only the items hold reads those, too, so a filtered page
@@ -11,6 +11,7 @@ use inbox_core::audit::OperatorAction;
 use inbox_core::delivery::Provider;
 use inbox_core::due_queue::DueQueue;
 use inbox_core::event::EventKey;
+use inbox_core::fynapse_api::finding::MissedReason;
 use inbox_core::id::Id;
 use inbox_core::lifecycle::EventState;
 use inbox_core::limits::{ID_PREFIX_ENTRIES, INDEX_SHARDS};
@@ -24,20 +25,18 @@ use inbox_core::timeline_status::{BatchStatus, SubmissionState};
 
 use super::OperatorStore;
 use crate::AwsError;
-use crate::items::{AuditItem, BatchItem, EventRecord, QuarantinedItem, ScheduleItem, SubmissionItem};
+use crate::items::{
+    AuditItem, BatchItem, EventRecord, MissedDeliveryItem, QuarantinedItem, ScheduleItem, SubmissionItem,
+};
 use crate::stores::due_index;
 use crate::stores::list_cursor::ListCursor;
 use crate::stores::list_page::{FilterKind, ListPage, PageRequest, PageStart};
 use crate::stores::selected_batches::SelectedBatches;
-use crate::stores::sharded_index::{IndexEntry, ShardedIndex, Span, TimeOrder};
+use crate::stores::sharded_index::{IndexEntry, LISTED, Span, TimeOrder};
 use crate::table::BATCH_GET_KEYS_MAX;
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
 use crate::table::value::{FromAttribute, Item, read};
-
-/// The index `listed`.
-pub(super) const INDEX: ShardedIndex =
-    ShardedIndex { name: "listed", partition: Attribute::Listed, time: Attribute::ListedAt };
 
 /// The attributes that the index `listed` holds besides the keys: what lists are filtered by. None of them changes with the state
 /// of an item. A deployed index cannot get others.
@@ -131,6 +130,17 @@ pub struct QuarantineFilter {
     /// Only items of this subject.
     pub subject: Option<Subject>,
     /// Only open items (`true`), or closed ones (`false`).
+    pub is_open: Option<bool>,
+}
+
+/// A filter of missed deliveries; the default matches all.
+#[derive(Clone, Debug, Default)]
+pub struct MissedFilter {
+    /// Times at which they were found.
+    pub found: TimeRange,
+    /// Only deliveries that were missed for this reason.
+    pub reason: Option<MissedReason>,
+    /// Only open ones (`true`), or resolved ones (`false`).
     pub is_open: Option<bool>,
 }
 
@@ -291,6 +301,23 @@ impl OperatorStore {
         let read = |item: &Item| QuarantinedItem::from_item(item).filter(is_selected);
         self.table.list_page(request, matches, read).await
     }
+
+    /// Lists missed deliveries of Fynapse's by the time at which they were found.
+    pub async fn list_missed_deliveries(
+        &self,
+        filter: &MissedFilter,
+        start: &PageStart,
+        limit: usize,
+    ) -> Result<ListPage<MissedDeliveryItem>, AwsError> {
+        let filter_kind = filter_kind(filter.is_open.is_some(), filter.reason.is_some());
+        let request = request(ListKind::MissedDelivery, filter.found, start, limit, filter_kind);
+        let matches = |entry: &IndexEntry| has_value(entry, Attribute::Reason, filter.reason.as_ref());
+        let is_selected = |it: &MissedDeliveryItem| {
+            filter.is_open.is_none_or(|is_open| is_open == it.resolved_at.is_none())
+        };
+        let read = |item: &Item| MissedDeliveryItem::from_item(item).filter(is_selected);
+        self.table.list_page(request, matches, read).await
+    }
 }
 
 impl OperatorStore {
@@ -299,7 +326,7 @@ impl OperatorStore {
     pub async fn newest_places(&self, kind: ListKind) -> Result<Vec<ListCursor>, AwsError> {
         let span = Span { order: TimeOrder::NewestFirst, since: None, until: None, after: None };
         let per_shard = ID_PREFIX_ENTRIES / usize::from(INDEX_SHARDS);
-        let window = INDEX.window(&self.table, kind.shards(), &span, per_shard).await?;
+        let window = LISTED.window(&self.table, kind.shards(), &span, per_shard).await?;
         Ok(window.entries.into_iter().map(|entry| entry.place).collect())
     }
 }
@@ -312,7 +339,7 @@ fn request(
     filter: FilterKind,
 ) -> PageRequest<'_> {
     let shards = kind.shards().collect();
-    PageRequest { index: INDEX, shards, since: times.since, until: times.until, start, limit, filter }
+    PageRequest { index: LISTED, shards, since: times.since, until: times.until, start, limit, filter }
 }
 
 fn filter_kind(needs_items: bool, needs_entries: bool) -> FilterKind {

@@ -57,8 +57,11 @@ fn required_from(parameter: &dyn Fn(&str) -> Option<String>) -> Option<Vec<Requi
             required.push(webhook_function(*provider, title, parameter)?);
         }
     }
-    // A schedule runs each of these once a minute.
+    // A schedule runs each of these, once a minute or less often.
     required.push(others("event-relay", 1));
+    if is_on("FynapseEnabled") && parameter("FynapseApiUrl").is_some_and(|url| !url.is_empty()) {
+        required.push(others("fynapse-auditor", 1));
+    }
     if is_on("RightfootEnabled") {
         required.push(others("rightfoot-poller", 1));
         // At least one: how many at once, its callers decide.
@@ -136,6 +139,16 @@ mod tests {
     fn what_the_stack_leaves_out_needs_nothing() {
         let fynapse_alone = [("RightfootEnabled", "false"), ("EventWorkerEnabled", "false")];
         assert_eq!(executions(&fynapse_alone), of(&[("fynapse-webhook", 1_020), ("event-relay", 1)]));
+    }
+
+    #[test]
+    fn the_auditor_needs_one_if_the_stack_has_it() {
+        let auditor = |enabled| {
+            let set = [("FynapseApiUrl", "https://ours.fynapse.test"), ("FynapseEnabled", enabled)];
+            executions(&set).unwrap().into_iter().find(|it| it.0 == "fynapse-auditor")
+        };
+        assert_eq!(auditor("true"), Some(("fynapse-auditor".to_owned(), 1)));
+        assert_eq!((auditor("false"), executions(&[("FynapseApiUrl", "")])), (None, executions(&[])));
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! Checks of Fynapse's deliveries: how far the list was read, which events are here, and what was missed.
+//!
+//! ```text
+//!  auditor   read the list ── put each missed delivery, if it is not there ── put the state, if rev=seen
+//! ```
+//!
+//! A run that crashes before the last write repeats its pages. What it had put is there already, so nothing is reported twice.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use inbox_core::delivery::Provider;
+use inbox_core::event::EventKey;
+use inbox_core::fynapse_api::finding::EventsHere;
+use inbox_core::id::Id;
+use inbox_core::limits::{DELIVERY_KEYS_MAX, INDEX_SHARDS, QUARANTINED_COMPARED_MAX};
+use inbox_core::list_kind::ListKind;
+use inbox_core::quarantine::QuarantineId;
+use inbox_core::time::UnixMillis;
+
+use super::sharded_index::{IndexEntry, LISTED, Span, TimeOrder};
+use crate::AwsError;
+use crate::items::payload::is_payload_gone;
+use crate::items::{DeliveryCheckItem, MissedDeliveryItem, QuarantinedItem};
+use crate::resources::{Actions, Resource};
+use crate::table::attribute::Attribute;
+use crate::table::key::Key;
+use crate::table::value::{ToAttribute, read};
+use crate::table::{BATCH_GET_KEYS_MAX, Table, WriteOutcome};
+
+/// Reads and writes what the auditor knows.
+#[derive(Clone, Debug)]
+pub struct DeliveryChecks {
+    table: Table,
+}
+
+/// The field of a payload that identifies its event.
+#[derive(Deserialize)]
+struct PayloadId {
+    event_id: String,
+}
+
+impl DeliveryChecks {
+    /// The actions of this store.
+    pub const ACTIONS: Actions = &[
+        (Resource::InboxTable, &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem"]),
+        (Resource::ListedIndex, &["dynamodb:Query"]),
+    ];
+
+    /// Creates the store.
+    pub fn new(table: Table) -> Self {
+        Self { table }
+    }
+
+    /// Reads the state of a subscription's checks. One strongly consistent read.
+    pub async fn state(&self, subscription_id: &Id) -> Result<DeliveryCheckItem, AwsError> {
+        let key = Key::delivery_check(subscription_id);
+        let state = self.table.get_as(&key, DeliveryCheckItem::from_item).await?;
+        Ok(state.unwrap_or_else(|| DeliveryCheckItem::new(subscription_id)))
+    }
+
+    /// Saves the state that follows the one that was read. Conflicts if another run has saved one since; or if this write was applied
+    /// before, and its response lost.
+    pub async fn save_state(&self, state: &DeliveryCheckItem) -> Result<WriteOutcome, AwsError> {
+        let condition = match state.stored_rev() {
+            Some(rev) => Attribute::Rev.equals(&rev),
+            None => Attribute::Pk.is_missing(),
+        };
+        Ok(self.table.put(state.to_next_item(), &condition).await?.unless_own(|_| false))
+    }
+
+    /// Saves a missed delivery, unless it was found before. Returns `true` if it is new.
+    pub async fn save_missed(&self, missed: &MissedDeliveryItem) -> Result<bool, AwsError> {
+        // Another run may find the same at the same time, so only a random id tells whose put was applied.
+        let id = Uuid::new_v4().simple().to_string();
+        let mut item = missed.to_item(self.table.retention_days);
+        item.insert(Attribute::WriteId.name().to_owned(), id.to_attribute());
+        let written = self.table.put(item, &Attribute::Pk.is_missing()).await?;
+        let is_own = |existing: &_| read::<String>(existing, Attribute::WriteId).is_some_and(|its| its == id);
+        Ok(written.unless_own(is_own) == WriteOutcome::Applied)
+    }
+
+    /// Which of these Fynapse events are recorded. Strongly consistent, up to a hundred in a call.
+    pub async fn recorded_events(&self, event_ids: &BTreeSet<Id>) -> Result<BTreeSet<Id>, AwsError> {
+        let key = |id: &Id| EventKey::signed(Provider::Fynapse, id.clone()).map(|key| Key::event(&key));
+        let keys: Vec<_> = event_ids.iter().filter_map(key).collect();
+        let mut recorded = BTreeSet::new();
+        for keys in keys.chunks(BATCH_GET_KEYS_MAX) {
+            let items = self.table.get_all(keys.to_vec()).await?;
+            let found = items.iter().filter_map(Key::of_item);
+            recorded.extend(found.filter_map(|key| signed_id(&EventKey::from_table_key(&key.pk, &key.sk)?)));
+        }
+        Ok(recorded)
+    }
+
+    /// Searches Fynapse's events that were received since then: the idempotency keys of recorded and quarantined ones, and the ids of
+    /// quarantined ones. The index may lag for some seconds.
+    pub async fn events_since(&self, since: UnixMillis) -> Result<EventsHere, AwsError> {
+        let (events, has_all_events) = self.entries(ListKind::Event, since).await?;
+        let (quarantined, has_all_quarantined) = self.entries(ListKind::Quarantine, since).await?;
+        let is_quarantined = |entry: &&IndexEntry| {
+            QuarantineId::from_pk(&entry.place.pk).is_some_and(|id| id.provider == Provider::Fynapse)
+        };
+        let places = quarantined.iter().filter(is_quarantined).map(|entry| entry.place.key());
+        let places: Vec<_> = places.take(QUARANTINED_COMPARED_MAX + 1).collect();
+        let has_all_quarantined = has_all_quarantined && places.len() <= QUARANTINED_COMPARED_MAX;
+        let key_of = |entry: &IndexEntry| read(&entry.attributes, Attribute::IdempotencyKey);
+        Ok(EventsHere {
+            event_ids: self.quarantined_event_ids(&places).await?,
+            idempotency_keys: events.iter().chain(&quarantined).filter_map(key_of).collect(),
+            since: Some(since),
+            has_all_keys: has_all_events && has_all_quarantined,
+            has_all_quarantined,
+            are_ids_comparable: false,
+        })
+    }
+
+    /// The entries of this kind since then, and whether these are all.
+    async fn entries(&self, kind: ListKind, since: UnixMillis) -> Result<(Vec<IndexEntry>, bool), AwsError> {
+        let span = Span { order: TimeOrder::NewestFirst, since: Some(since), until: None, after: None };
+        let per_shard = DELIVERY_KEYS_MAX / usize::from(INDEX_SHARDS);
+        let window = LISTED.window(&self.table, kind.shards(), &span, per_shard).await?;
+        Ok((window.entries, !window.has_more))
+    }
+
+    async fn quarantined_event_ids(&self, places: &[Key]) -> Result<BTreeSet<Id>, AwsError> {
+        let mut ids = BTreeSet::new();
+        for keys in places.chunks(BATCH_GET_KEYS_MAX) {
+            for item in self.table.get_all(keys.to_vec()).await? {
+                let Some(item) = QuarantinedItem::from_item(&item) else { continue };
+                let id = match &item.event {
+                    Some(event) => signed_id(event),
+                    None => match self.table.load_payload(&item.payload).await {
+                        Ok(body) => payload_id(&body),
+                        // Its key may still be found.
+                        Err(error) if is_payload_gone(&error) => None,
+                        Err(error) => return Err(error),
+                    },
+                };
+                ids.extend(id);
+            }
+        }
+        Ok(ids)
+    }
+}
+
+/// The `event_id` of a payload.
+fn payload_id(body: &[u8]) -> Option<Id> {
+    let payload: PayloadId = serde_json::from_slice(body).ok()?;
+    Id::new(payload.event_id)
+}
+
+/// The id of an event of a provider that signs.
+fn signed_id(key: &EventKey) -> Option<Id> {
+    match key {
+        EventKey::Signed { event_id, .. } => Some(event_id.clone()),
+        EventKey::RightfootCompletion { .. }
+        | EventKey::RightfootAlert { .. }
+        | EventKey::RightfootPolledAlert { .. } => None,
+    }
+}

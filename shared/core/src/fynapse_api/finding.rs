@@ -1,0 +1,251 @@
+//! What a delivery at Fynapse means, compared with what is recorded here.
+//!
+//! | status | the event is here | it is not here | not known |
+//! |---|---|---|---|
+//! | `PENDING` | waits | waits | waits |
+//! | `DELIVERED` | settled | **lost** | not comparable |
+//! | `DEAD_LETTER`, `CANCELLED` | settled | missed | missed |
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use super::listed_delivery::{DeliveryStatus, ListedDelivery};
+use crate::id::Id;
+use crate::limits::{DELIVERY_COMPARABLE_DAYS, DELIVERY_SETTLE_SECS};
+use crate::time::UnixMillis;
+
+/// The events that are here, as far as they were searched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventsHere {
+    /// Ids of recorded and quarantined events.
+    pub event_ids: BTreeSet<Id>,
+    /// Idempotency keys of recorded and quarantined events.
+    pub idempotency_keys: BTreeSet<Id>,
+    /// The time from which on all of them were searched.
+    pub since: Option<UnixMillis>,
+    /// True if every idempotency key since then was read.
+    pub has_all_keys: bool,
+    /// True if every quarantined event since then was read.
+    pub has_all_quarantined: bool,
+    /// True if the list's event ids are those of the webhooks: one of them was found.
+    pub are_ids_comparable: bool,
+}
+
+impl EventsHere {
+    /// Whether the event of a delivery is among them.
+    pub fn presence_of(&self, delivery: &ListedDelivery) -> Presence {
+        let has_key = |key: &Option<Id>| key.as_ref().is_some_and(|key| self.idempotency_keys.contains(key));
+        let has_id = delivery.event_id.as_ref().is_some_and(|id| self.event_ids.contains(id));
+        // The key may be the delivery's id (shared/providers/fynapse.md, "Idempotency-Key"). That it is not found there says nothing.
+        if has_id || has_key(&delivery.idempotency_key) || has_key(&delivery.delivery_id) {
+            return Presence::Here;
+        }
+        let was_searched = self.since.zip(delivery.dated_at).is_some_and(|(since, at)| since <= at);
+        let is_id_enough = delivery.event_id.is_some() && self.are_ids_comparable;
+        let is_key_enough = delivery.idempotency_key.is_some() && self.has_all_keys;
+        if was_searched && self.has_all_quarantined && (is_id_enough || is_key_enough) {
+            Presence::Absent
+        } else {
+            Presence::Unknown
+        }
+    }
+}
+
+/// Whether the event of a delivery is recorded or quarantined here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is, by its id or its idempotency key.
+    Here,
+    /// It is not.
+    Absent,
+    /// The delivery has no id to compare, or not everything could be searched.
+    Unknown,
+}
+
+/// The reason why an event is missing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum MissedReason {
+    /// Fynapse gave the delivery up.
+    DeadLetter,
+    /// Fynapse never sent it, because the subscription was inactive.
+    Cancelled,
+    /// Fynapse was answered 2xx, and the event is not here.
+    Lost,
+}
+
+impl MissedReason {
+    /// Every reason.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The name used in the table, in logs and in metrics.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// What happened, and what an operator can do.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::DeadLetter => {
+                "Fynapse gave the delivery up and does not send it again. Run the extract again at Fynapse: its events have other ids. \
+                 Then resolve this."
+            }
+            Self::Cancelled => {
+                "The subscription was inactive when the delivery was due, so it was never sent. Activate the subscription, and run the \
+                 extract again at Fynapse: its events have other ids. Then resolve this."
+            }
+            Self::Lost => {
+                "Fynapse was answered 2xx, and the event is neither recorded nor quarantined here. This must never happen: find out who \
+                 answered, or who deleted the record, and report it. Run the extract again at Fynapse. Then resolve this."
+            }
+        }
+    }
+
+    /// The reason with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        name.parse().ok()
+    }
+}
+
+/// The meaning of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Fynapse will still send it, or it is too young to be judged.
+    Waits,
+    /// Its event is here.
+    Settled,
+    /// Its event is missing here.
+    Missed(MissedReason),
+    /// It was delivered, and cannot be compared.
+    NotComparable,
+}
+
+/// Judges a delivery.
+pub fn judge(delivery: &ListedDelivery, presence: Presence, now: UnixMillis) -> Finding {
+    let reason = match delivery.status {
+        DeliveryStatus::Pending => return Finding::Waits,
+        DeliveryStatus::Delivered => MissedReason::Lost,
+        DeliveryStatus::DeadLetter => MissedReason::DeadLetter,
+        DeliveryStatus::Cancelled => MissedReason::Cancelled,
+    };
+    match (presence, reason) {
+        (Presence::Here, _) => Finding::Settled,
+        (_, MissedReason::DeadLetter | MissedReason::Cancelled) => Finding::Missed(reason),
+        (Presence::Unknown, MissedReason::Lost) => Finding::NotComparable,
+        (Presence::Absent, MissedReason::Lost) => judge_absent(delivery, now),
+    }
+}
+
+/// Judges a delivery that Fynapse has made, and whose event is not here.
+fn judge_absent(delivery: &ListedDelivery, now: UnixMillis) -> Finding {
+    let comparable = Duration::from_secs(DELIVERY_COMPARABLE_DAYS * 86_400);
+    match delivery.dated_at.map(|at| now.since(at)) {
+        Some(age) if age < Duration::from_secs(DELIVERY_SETTLE_SECS) => Finding::Waits,
+        Some(age) if age < comparable => Finding::Missed(MissedReason::Lost),
+        // Its record may have expired.
+        Some(_) | None => Finding::NotComparable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_767_323_045_000);
+
+    fn delivery(status: DeliveryStatus, age_secs: Option<u64>) -> ListedDelivery {
+        let at = age_secs.map(|secs| NOW.minus(Duration::from_secs(secs)));
+        ListedDelivery {
+            status,
+            delivery_id: Id::new("d-1"),
+            event_id: Id::new("e-1"),
+            idempotency_key: None,
+            event_type: None,
+            created_at: at,
+            dated_at: at,
+            payload: None,
+        }
+    }
+
+    #[test]
+    fn an_event_is_here_by_its_id_or_its_key_and_absent_only_if_that_is_certain() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| Id::new(*id).unwrap()).collect::<BTreeSet<_>>();
+        let mut listed = delivery(DeliveryStatus::Delivered, Some(60));
+        listed.idempotency_key = Id::new("k-1");
+        let complete = EventsHere {
+            since: Some(NOW.minus(Duration::from_secs(60))),
+            has_all_keys: true,
+            has_all_quarantined: true,
+            are_ids_comparable: true,
+            ..EventsHere::default()
+        };
+        assert_eq!(complete.presence_of(&listed), Presence::Absent);
+        let with_id = EventsHere { event_ids: ids(&["e-1"]), ..EventsHere::default() };
+        let with_key = EventsHere { idempotency_keys: ids(&["k-1"]), ..EventsHere::default() };
+        let with_delivery_id = EventsHere { idempotency_keys: ids(&["d-1"]), ..EventsHere::default() };
+        for here in [with_id, with_key, with_delivery_id] {
+            assert_eq!(here.presence_of(&listed), Presence::Here, "{here:?}");
+        }
+        let by_id = EventsHere { has_all_keys: false, ..complete.clone() };
+        let by_key = EventsHere { are_ids_comparable: false, ..complete.clone() };
+        assert_eq!(
+            (by_id.presence_of(&listed), by_key.presence_of(&listed)),
+            (Presence::Absent, Presence::Absent)
+        );
+        let (mut without_key, mut without_id) = (listed.clone(), listed.clone());
+        without_key.idempotency_key = None;
+        without_id.event_id = None;
+        for (here, delivery) in [
+            (EventsHere { has_all_quarantined: false, ..complete.clone() }, &listed),
+            (EventsHere { since: Some(NOW), ..complete.clone() }, &listed),
+            (EventsHere { since: None, ..complete.clone() }, &listed),
+            (EventsHere { has_all_keys: false, are_ids_comparable: false, ..complete.clone() }, &listed),
+            (by_key, &without_key),
+            (by_id, &without_id),
+            (complete.clone(), &ListedDelivery { dated_at: None, ..listed.clone() }),
+            (complete, &ListedDelivery { idempotency_key: None, event_id: None, ..listed.clone() }),
+        ] {
+            assert_eq!(here.presence_of(delivery), Presence::Unknown, "{here:?} {delivery:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_delivered_event_that_is_certainly_not_here_is_lost() {
+        use DeliveryStatus::{Cancelled, DeadLetter, Delivered, Pending};
+        let missed = |reason| Finding::Missed(reason);
+        for (status, presence, expected) in [
+            (Pending, Presence::Here, Finding::Waits),
+            (Pending, Presence::Absent, Finding::Waits),
+            (Pending, Presence::Unknown, Finding::Waits),
+            (Delivered, Presence::Here, Finding::Settled),
+            (Delivered, Presence::Absent, missed(MissedReason::Lost)),
+            (Delivered, Presence::Unknown, Finding::NotComparable),
+            (DeadLetter, Presence::Here, Finding::Settled),
+            (DeadLetter, Presence::Absent, missed(MissedReason::DeadLetter)),
+            (DeadLetter, Presence::Unknown, missed(MissedReason::DeadLetter)),
+            (Cancelled, Presence::Here, Finding::Settled),
+            (Cancelled, Presence::Absent, missed(MissedReason::Cancelled)),
+            (Cancelled, Presence::Unknown, missed(MissedReason::Cancelled)),
+        ] {
+            assert_eq!(
+                judge(&delivery(status, Some(3_600)), presence, NOW),
+                expected,
+                "{status:?} {presence:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_delivery_is_judged_once_the_index_has_caught_up_and_until_records_expire() {
+        let judged = |age_secs| judge(&delivery(DeliveryStatus::Delivered, age_secs), Presence::Absent, NOW);
+        assert_eq!((judged(Some(0)), judged(Some(299))), (Finding::Waits, Finding::Waits));
+        let lost = Finding::Missed(MissedReason::Lost);
+        assert_eq!((judged(Some(300)), judged(Some(29 * 86_400 - 1))), (lost, lost));
+        assert_eq!(
+            (judged(Some(29 * 86_400)), judged(None)),
+            (Finding::NotComparable, Finding::NotComparable)
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! Reading all pages of the list, whatever its style of paging, with a guaranteed end.
+//!
+//! The page after an answer is, in this order: the one that the answer links to or has a cursor for; none, if the answer says that it is
+//! the last; else the next number. A list that repeats itself has ended: it ignores the parameters.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::delivery_page::DeliveryPage;
+use super::listed_delivery::ListedDelivery;
+use super::page_hints::PageHints;
+use crate::limits::DELIVERY_PAGE_ROWS;
+use crate::table_keys::short_hash;
+use crate::time::UnixMillis;
+
+/// Pages in a row without a new delivery after which a list has ended. The second one allows for a list that counts from one, and takes
+/// page 0 for page 1.
+const REPEATED_PAGES_MAX: u32 = 2;
+
+/// A request for a page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageRequest {
+    /// By its number.
+    Number {
+        /// The number of the page.
+        page: u64,
+        /// The number of the first page: 0 or 1.
+        first: u64,
+    },
+    /// Without parameters: a list that accepts none.
+    Bare,
+    /// By the parameters that the page before has named.
+    Query(Vec<(String, String)>),
+}
+
+impl PageRequest {
+    /// The first request for a list. Another list of Fynapse's counts from 0 (shared/providers/fynapse.md, "Deliveries").
+    pub const FIRST: Self = Self::Number { page: 0, first: 0 };
+
+    /// The parameters in the query.
+    pub fn query(&self) -> Vec<(String, String)> {
+        let limit = || ("limit".to_owned(), DELIVERY_PAGE_ROWS.to_string());
+        match self {
+            Self::Number { page, .. } => vec![("page".to_owned(), page.to_string()), limit()],
+            Self::Bare => Vec::new(),
+            Self::Query(pairs) => pairs.clone(),
+        }
+    }
+
+    /// The request to try if the API declines this one as invalid; `None` if there is none.
+    pub fn after_declined(&self) -> Option<Self> {
+        match self {
+            Self::Number { page: 0, .. } => Some(Self::Number { page: 1, first: 1 }),
+            Self::Number { page: 1, first: 1 } => Some(Self::Bare),
+            // The page after the last one, or a cursor that has expired: from the start.
+            Self::Number { .. } | Self::Query(_) => Some(Self::FIRST),
+            Self::Bare => None,
+        }
+    }
+
+    /// Returns `true` if the list begins with this page.
+    pub fn is_first(&self) -> bool {
+        match self {
+            Self::Number { page, first } => page == first,
+            Self::Bare => true,
+            Self::Query(_) => false,
+        }
+    }
+}
+
+/// The step after a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PagingStep {
+    /// Fetch this page.
+    Fetch(PageRequest),
+    /// The list was read as far as it is wanted.
+    End,
+}
+
+/// The state of reading the list.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryPager {
+    seen: BTreeSet<String>,
+    sent: Vec<PageRequest>,
+    repeated_pages: u32,
+    last_created_at: Option<UnixMillis>,
+    order: ListOrder,
+}
+
+/// The order of a list by time of creation, as far as it was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ListOrder {
+    /// No two times differ.
+    #[default]
+    Unknown,
+    NewestFirst,
+    /// Oldest first, unordered, or without times.
+    Other,
+}
+
+impl DeliveryPager {
+    /// Adds the answer to a request, and decides the next step. Deliveries that were created before `since` are not wanted.
+    pub fn advance(
+        &mut self,
+        requested: PageRequest,
+        page: &DeliveryPage,
+        since: Option<UnixMillis>,
+    ) -> PagingStep {
+        let new = page.deliveries.iter().filter(|it| self.seen.insert(identity(it))).count();
+        self.observe_order(&page.deliveries);
+        self.repeated_pages = if new == 0 { self.repeated_pages + 1 } else { 0 };
+        let is_empty = page.deliveries.is_empty() && page.unknown_statuses == 0;
+        let is_before_since = self.order == ListOrder::NewestFirst
+            && self.last_created_at.zip(since).is_some_and(|(at, since)| at < since);
+        let next = next_request(&requested, &page.hints);
+        self.sent.push(requested);
+        match next {
+            Some(next)
+                if !is_empty
+                    && !is_before_since
+                    && self.repeated_pages < REPEATED_PAGES_MAX
+                    && !self.sent.contains(&next) =>
+            {
+                PagingStep::Fetch(next)
+            }
+            _ => PagingStep::End,
+        }
+    }
+
+    fn observe_order(&mut self, deliveries: &[ListedDelivery]) {
+        for delivery in deliveries {
+            let at = delivery.created_at;
+            self.order = match (self.order, self.last_created_at, at) {
+                (ListOrder::Other, ..) | (_, _, None) => ListOrder::Other,
+                (order, None, Some(_)) => order,
+                (_, Some(last), Some(at)) if at < last => ListOrder::NewestFirst,
+                (order, Some(last), Some(at)) if at == last => order,
+                (_, Some(_), Some(_)) => ListOrder::Other,
+            };
+            self.last_created_at = at.or(self.last_created_at);
+        }
+    }
+}
+
+/// What distinguishes a delivery from others of the list. All deliveries without any id are one, so a list of those ends.
+fn identity(delivery: &ListedDelivery) -> String {
+    let ids = [&delivery.delivery_id, &delivery.event_id, &delivery.idempotency_key];
+    let ids = ids.map(|id| id.as_ref().map_or("", |id| id.as_str()));
+    short_hash(&ids.join("\n"))
+}
+
+fn next_request(requested: &PageRequest, hints: &PageHints) -> Option<PageRequest> {
+    if hints.is_last == Some(true) {
+        return None;
+    }
+    if let Some(next) = &hints.next {
+        return Some(PageRequest::Query(next.clone()));
+    }
+    let PageRequest::Number { page, first } = *requested else { return None };
+    // An answer to page 0 that calls itself page 1 counts from one.
+    let first = if requested.is_first() {
+        hints.number.map_or(first, |number| first.max(number.min(1)))
+    } else {
+        first
+    };
+    let next = hints.number.unwrap_or(page).max(page).saturating_add(1);
+    let pages = hints.total_pages.map(|total| total.saturating_add(first));
+    pages.is_none_or(|end| next < end).then_some(PageRequest::Number { page: next, first })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+use super::*;
+use crate::fynapse_api::delivery_page::parse_page;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const NOW: UnixMillis = UnixMillis(1_767_323_045_000);
+
+/// A list of deliveries, the newest first, one an hour.
+struct List {
+    count: usize,
+    rows: usize,
+    style: Style,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// `page`, counted from 0, and `totalPages`.
+    TotalPages,
+    /// Counted from 1; page 0 is page 1.
+    FromOne,
+    /// Only `last`.
+    Last,
+    /// `nextCursor`.
+    Cursor,
+    /// A link to the next page.
+    Link,
+    /// An array without any hint; a page after the last one is empty.
+    Bare,
+    /// Every parameter is ignored: the whole list.
+    Whole,
+}
+
+impl List {
+    fn answer(&self, request: &PageRequest) -> String {
+        let query = request.query();
+        let param = |name: &str| query.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str());
+        let number = |name: &str| param(name).and_then(|value| value.parse::<usize>().ok());
+        let start = match self.style {
+            Style::Whole => return format!("[{}]", self.items(0, self.count)),
+            Style::FromOne => number("page").unwrap_or(1).max(1) - 1,
+            Style::Cursor => number("cursor").unwrap_or(0),
+            Style::Link => number("start").unwrap_or(0),
+            Style::TotalPages | Style::Last | Style::Bare => number("page").unwrap_or(0),
+        };
+        let pages = self.count.div_ceil(self.rows);
+        let is_last = start + 1 >= pages;
+        let items = self.items(start * self.rows, (start + 1) * self.rows);
+        match self.style {
+            Style::TotalPages => format!(r#"{{"data":[{items}],"page":{start},"totalPages":{pages}}}"#),
+            Style::FromOne => format!(r#"{{"data":[{items}],"page":{},"totalPages":{pages}}}"#, start + 1),
+            Style::Last => format!(r#"{{"content":[{items}],"last":{is_last}}}"#),
+            Style::Cursor if is_last => format!(r#"{{"items":[{items}],"nextCursor":null}}"#),
+            Style::Cursor => format!(r#"{{"items":[{items}],"nextCursor":"{}"}}"#, start + 1),
+            Style::Link if is_last => format!(r#"{{"items":[{items}],"links":{{"next":null}}}}"#),
+            Style::Link => {
+                format!(
+                    r#"{{"items":[{items}],"_links":{{"next":{{"href":"https://elsewhere.test/x?start={}&a=b%20c"}}}}}}"#,
+                    start + 1
+                )
+            }
+            Style::Bare | Style::Whole => format!("[{items}]"),
+        }
+    }
+
+    fn items(&self, from: usize, to: usize) -> String {
+        let item = |at: usize| {
+            let hours = u64::try_from(at).unwrap();
+            let at_text = NOW.minus(Duration::from_secs(hours * 3_600)).rfc3339();
+            format!(r#"{{"id":"d-{at}","status":"DELIVERED","createdAt":"{at_text}"}}"#)
+        };
+        (from..to.min(self.count)).map(item).collect::<Vec<_>>().join(",")
+    }
+
+    /// Reads the list; returns the number of different deliveries and of requests.
+    fn read(&self, since: Option<UnixMillis>) -> (usize, usize) {
+        let (mut pager, mut request, mut found, mut requests) =
+            (DeliveryPager::default(), PageRequest::FIRST, BTreeSet::new(), 0);
+        loop {
+            requests += 1;
+            assert!(requests < 200, "no end");
+            let page = parse_page(self.answer(&request).as_bytes()).unwrap();
+            found.extend(page.deliveries.iter().map(|it| it.delivery_id.clone().unwrap()));
+            match pager.advance(request, &page, since) {
+                PagingStep::Fetch(next) => request = next,
+                PagingStep::End => return (found.len(), requests),
+            }
+        }
+    }
+}
+
+const STYLES: [Style; 7] =
+    [Style::TotalPages, Style::FromOne, Style::Last, Style::Cursor, Style::Link, Style::Bare, Style::Whole];
+
+#[test]
+fn a_list_is_read_to_its_end_in_every_style_of_paging() {
+    for (style, requests) in STYLES.into_iter().zip([3, 3, 3, 3, 3, 4, 3]) {
+        let list = List { count: 25, rows: 10, style };
+        assert_eq!(list.read(None), (25, requests), "{style:?}");
+        assert_eq!(List { count: 0, rows: 10, style }.read(None), (0, 1), "{style:?}");
+    }
+}
+
+#[test]
+fn a_list_with_the_newest_first_is_read_as_far_as_it_is_wanted() {
+    // 12 hours: that are the pages 1 and 2 of 25.
+    let since = Some(NOW.minus(Duration::from_secs(12 * 3_600)));
+    for style in [Style::TotalPages, Style::FromOne, Style::Last, Style::Cursor, Style::Link, Style::Bare] {
+        assert_eq!(List { count: 250, rows: 10, style }.read(since), (20, 2), "{style:?}");
+    }
+}
+
+fn page(items: &[(&str, Option<i64>)]) -> DeliveryPage {
+    let item = |(id, at): &(&str, Option<i64>)| match at {
+        Some(at) => format!(r#"{{"id":"{id}","status":"DELIVERED","createdAt":{at}}}"#),
+        None => format!(r#"{{"id":"{id}","status":"DELIVERED"}}"#),
+    };
+    let items: Vec<_> = items.iter().map(item).collect();
+    parse_page(format!("[{}]", items.join(",")).as_bytes()).unwrap()
+}
+
+#[test]
+fn a_list_in_another_order_is_read_to_its_end() {
+    let since = Some(UnixMillis(500_000));
+    let next = PagingStep::Fetch(PageRequest::Number { page: 1, first: 0 });
+    for items in [
+        // Oldest first, without an order, of one time, without times.
+        [("a", Some(100)), ("b", Some(200))],
+        [("a", Some(100)), ("b", None)],
+        [("a", Some(100)), ("b", Some(100))],
+        [("a", None), ("b", None)],
+    ] {
+        assert_eq!(
+            DeliveryPager::default().advance(PageRequest::FIRST, &page(&items), since),
+            next,
+            "{items:?}"
+        );
+    }
+    let newest_first = page(&[("a", Some(700)), ("b", Some(200))]);
+    assert_eq!(DeliveryPager::default().advance(PageRequest::FIRST, &newest_first, since), PagingStep::End);
+}
+
+#[test]
+fn a_request_that_is_declined_is_made_in_another_way() {
+    let number = |page, first| PageRequest::Number { page, first };
+    assert_eq!(PageRequest::FIRST.after_declined(), Some(number(1, 1)));
+    assert_eq!(number(1, 1).after_declined(), Some(PageRequest::Bare));
+    assert_eq!(PageRequest::Bare.after_declined(), None);
+    assert_eq!(PageRequest::Query(vec![]).after_declined(), Some(PageRequest::FIRST));
+    assert_eq!(number(7, 0).after_declined(), Some(PageRequest::FIRST));
+    let next = DeliveryPager::default().advance(PageRequest::Bare, &page(&[("a", None)]), None);
+    assert_eq!(next, PagingStep::End, "a list that takes no parameters is one page");
+}
+
+#[test]
+fn a_link_gives_the_parameters_and_never_the_address() {
+    let answer = List { count: 25, rows: 10, style: Style::Link }.answer(&PageRequest::FIRST);
+    let page = parse_page(answer.as_bytes()).unwrap();
+    let pairs = [("start", "1"), ("a", "b c")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(page.hints.next, Some(pairs.to_vec()));
+}
+
+#[test]
+fn a_cursor_goes_into_the_parameter_of_its_name() {
+    for (name, param) in [("nextCursor", "cursor"), ("next_page_token", "page_token"), ("nextToken", "token")]
+    {
+        let page = parse_page(format!(r#"{{"data":[],"{name}":"x"}}"#).as_bytes()).unwrap();
+        let pairs = [(param, "x"), ("limit", "100")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(page.hints.next, Some(pairs.to_vec()), "{name}");
+    }
+}
+
+#[test]
+fn a_request_is_read_back_as_it_was_stored() {
+    for request in [
+        PageRequest::Number { page: 3, first: 1 },
+        PageRequest::Bare,
+        PageRequest::Query(vec![("a".into(), "b".into())]),
+    ] {
+        let stored = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<PageRequest>(&stored).unwrap(), request);
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_list_has_an_end_and_no_delivery_of_it_is_left_out(count in 0_usize..60, rows in 1_usize..12, style in 0_usize..7) {
+        let list = List { count, rows, style: STYLES[style] };
+        let (found, requests) = list.read(None);
+        prop_assert_eq!(found, count);
+        prop_assert!(requests <= count.div_ceil(rows) + 2, "{requests} requests");
+    }
+}

@@ -1,0 +1,30 @@
+//! Limits of fynapse-auditor: what it reads of the list of deliveries, and which deliveries it compares.
+
+/// Deliveries requested per page.
+pub const DELIVERY_PAGE_ROWS: usize = 100;
+/// Most pages that a run reads. The next run goes on from there.
+pub const DELIVERY_PAGES_PER_RUN: usize = 100;
+/// Time for which Fynapse retries a delivery (shared/providers/fynapse.md, "Retries").
+pub const DELIVERY_RETRIED_SECS: u64 = 72 * 3_600;
+/// Time before the last complete check whose deliveries are read again: their state may have changed.
+pub const DELIVERY_OVERLAP_SECS: u64 = 76 * 3_600;
+/// Age below which a delivery is not judged: the index of events lags, and clocks differ.
+pub const DELIVERY_SETTLE_SECS: u64 = 5 * 60;
+/// Age up to which a delivery is compared with the records: later, the record of its event may have expired.
+pub const DELIVERY_COMPARABLE_DAYS: u64 = 29;
+/// Most index entries among which idempotency keys are searched.
+pub const DELIVERY_KEYS_MAX: usize = 10_000;
+/// Most quarantined deliveries whose bytes are searched for an event's id.
+pub const QUARANTINED_COMPARED_MAX: usize = 100;
+/// Days for which an API client's secret is valid by default (shared/providers/fynapse.md, "Management API").
+pub const CREDENTIALS_VALID_DAYS: u64 = 90;
+/// Days before the end of that from which an alarm is raised.
+pub const CREDENTIALS_WARNING_DAYS: u64 = 14;
+/// Time between two runs.
+pub const AUDITOR_INTERVAL_SECS: u64 = 15 * 60;
+/// Time budget of one run.
+pub const AUDITOR_BUDGET_SECS: u64 = 45;
+/// Timeout of the function.
+pub const AUDITOR_TIMEOUT_SECS: u64 = 60;
+/// Part of the invocation's time that a run does not use: the last write, and the report.
+pub const AUDITOR_RESERVE_MS: u64 = 10_000;
