@@ -2,7 +2,7 @@
 //! (shared/providers/fynapse.md, "Management API", "Deliveries"). How that list looks is not documented, so it has several shapes and styles of
 //! paging.
 //!
-//! Its webhooks are those of [`FynapseSender`](crate::senders::FynapseSender); [`FynapseSimulator::deliver`] sends one and lists what
+//! Its webhooks are those of [`FynapseSender`]; [`FynapseSimulator::deliver`] sends one and lists what
 //! became of it.
 
 use std::fmt;
