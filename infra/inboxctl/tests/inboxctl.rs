@@ -242,8 +242,8 @@ macro_rules! snapshot {
         settings.set_snapshot_path("snapshots");
         // Times of `inboxctl` itself; the stack's are of 2020.
         settings.add_filter(r"20(2[1-9]|[3-9]\d)-\d\d-\d\d[T ][0-9:.]+Z", "[now]");
-        settings.add_filter(r"\b\d+ (s|min|h|days) ago", "[age]");
-        settings.add_filter(r"\(in \d+ (s|min|h|days)\)", "([age])");
+        settings.add_filter(r"\((\d+ (s|min|h|days) ago|in \d+ (s|min|h|days))\)", "([age])");
+        settings.add_filter(r"(?m)\b\d+ (s|min|h|days) ago$", "[age]");
         // An age of another width moves the next column.
         settings.add_filter(r"\(\[age\]\) {2,}", "([age])  ");
         settings.add_filter(r"\b(WHEN|AGE) {2,}", "$1  ");
