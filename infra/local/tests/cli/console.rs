@@ -6,20 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use reqwest::{Client, StatusCode};
 
+use crate::local_process::IN_MEMORY_ON_FREE_PORTS;
+
 /// Starts `local` on free ports, with its console on this one.
 fn start(console_port: &str) -> Child {
     let mut local = Command::new(env!("CARGO_BIN_EXE_local"));
-    local.args([
-        "--memory",
-        "--http-port",
-        "0",
-        "--aws-port",
-        "0",
-        "--rightfoot-port",
-        "0",
-        "--fynapse-port",
-        "0",
-    ]);
+    local.args(IN_MEMORY_ON_FREE_PORTS);
     local.args(["--console-port", console_port]).env_clear();
     local.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -5,6 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Options for a process that shares nothing with another one. The console takes any free port by itself.
+pub(crate) const IN_MEMORY_ON_FREE_PORTS: [&str; 5] =
+    ["--memory", "--http-port=0", "--aws-port=0", "--rightfoot-port=0", "--fynapse-port=0"];
+
 /// A running `local`, and what it has logged so far.
 pub(crate) struct LocalProcess {
     pub(crate) process: Child,
@@ -18,19 +22,7 @@ impl LocalProcess {
     /// Starts it on free ports, and returns once it is ready.
     pub(crate) fn start(args: &[&str]) -> Self {
         let mut local = Command::new(env!("CARGO_BIN_EXE_local"));
-        local
-            .args([
-                "--memory",
-                "--http-port",
-                "0",
-                "--aws-port",
-                "0",
-                "--rightfoot-port",
-                "0",
-                "--fynapse-port",
-                "0",
-            ])
-            .args(args);
+        local.args(IN_MEMORY_ON_FREE_PORTS).args(args);
         local.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear();
         let mut process = local.spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
