@@ -6,87 +6,127 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use inbox_aws::AwsError;
-use inbox_aws::items::MissedDeliveryItem;
+use inbox_aws::items::{DeliveryCheckItem, MissedDeliveryItem};
 use inbox_aws::telemetry::metrics;
 use inbox_core::duplicates::RecordOutcome;
+use inbox_core::event::Event;
 use inbox_core::fynapse_api::delivery_page::DeliveryPage;
-use inbox_core::fynapse_api::finding::{EventsHere, Finding, MissedReason, judge};
+use inbox_core::fynapse_api::finding::{EventsHere, Finding, MissedReason, Presence, is_comparable, judge};
 use inbox_core::fynapse_api::listed_delivery::{DeliveryStatus, ListedDelivery};
 use inbox_core::fynapse_api::polled_event;
 use inbox_core::limits::{DELIVERY_COMPARABLE_DAYS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
 use inbox_core::time::UnixMillis;
 
 use crate::FynapseAuditor;
-use crate::check_run::CheckSummary;
+use crate::check_summary::{CheckSummary, Problem};
 
 impl FynapseAuditor {
     /// Judges each delivery of a page, and reports those that were missed. `here` is what the run has searched so far.
     pub(crate) async fn check_page(
         &self,
         page: &DeliveryPage,
-        since: Option<UnixMillis>,
+        state: &mut DeliveryCheckItem,
         here: &mut EventsHere,
         run: &mut CheckSummary,
-    ) -> Result<(), AwsError> {
+        stop_at: Instant,
+    ) -> Result<(), Problem> {
+        let since = state.wanted_since();
+        let ended = page.deliveries.iter().filter(|it| it.status != DeliveryStatus::Pending);
+        // Those that were created before had ended, and were judged, in the last check.
         let ended: Vec<_> =
-            page.deliveries.iter().filter(|it| it.status != DeliveryStatus::Pending).collect();
+            ended.filter(|it| it.created_at.is_none_or(|at| since.is_none_or(|since| at >= since))).collect();
         let event_ids: BTreeSet<_> = ended.iter().filter_map(|it| it.event_id.clone()).collect();
         let recorded = self.checks.recorded_events(&event_ids).await?;
-        here.are_ids_comparable |= !recorded.is_empty();
+        let now = self.recorder.clock().now();
+        if !recorded.is_empty() {
+            state.ids_matched_at.get_or_insert(now);
+        }
         let is_recorded = |it: &&ListedDelivery| it.event_id.as_ref().is_some_and(|id| recorded.contains(id));
         let unmatched: Vec<_> = ended.into_iter().filter(|it| !is_recorded(it)).collect();
         if unmatched.is_empty() {
             return Ok(());
         }
-        let now = self.recorder.clock().now();
         if here.since.is_none() {
             // Once in a run, and only if something has to be searched.
             let comparable = now.minus(Duration::from_secs(DELIVERY_COMPARABLE_DAYS * 86_400));
-            let searched =
-                self.checks.events_since(since.map_or(comparable, |since| since.max(comparable))).await?;
-            *here = EventsHere { are_ids_comparable: here.are_ids_comparable, ..searched };
+            *here = self.checks.events_since(since.map_or(comparable, |since| since.max(comparable))).await?;
         }
+        here.are_ids_comparable = state.ids_matched_at.is_some();
         for delivery in unmatched {
-            match judge(delivery, here.presence_of(delivery), now) {
-                Finding::Waits | Finding::Settled => {}
-                Finding::NotComparable => run.not_comparable += 1,
-                Finding::Missed(reason) => self.report_missed(delivery, reason, now, run).await?,
+            // The rest is judged by the next run, which reads the page again.
+            if Instant::now() >= stop_at {
+                return Err(Problem::TimedOut);
+            }
+            self.check_delivery(delivery, here.presence_of(delivery), state, run).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_delivery(
+        &self,
+        delivery: &ListedDelivery,
+        presence: Presence,
+        state: &mut DeliveryCheckItem,
+        run: &mut CheckSummary,
+    ) -> Result<(), AwsError> {
+        let now = self.recorder.clock().now();
+        let Some(reference) = delivery.reference() else {
+            // Nothing would recognise it the next time.
+            run.not_comparable += 1;
+            return Ok(());
+        };
+        match judge(delivery, presence, state.absent_since(reference), now) {
+            Finding::Waits => {}
+            Finding::Settled => state.forget_absent(reference),
+            Finding::NotComparable => run.not_comparable += 1,
+            Finding::Absent => state.note_absent(reference, now),
+            Finding::Missed(reason) => {
+                self.report_missed(delivery, reason, state.reported_until, run).await?;
+                state.forget_absent(reference);
             }
         }
         Ok(())
     }
 
-    /// Records the event if the list holds its payload, and otherwise saves what is known of it; reports it the first time.
+    /// Records the event if the list holds its payload, and otherwise saves what is known of it; reports it unless that was done.
     async fn report_missed(
         &self,
         delivery: &ListedDelivery,
         reason: MissedReason,
-        now: UnixMillis,
+        reported_until: Option<UnixMillis>,
         run: &mut CheckSummary,
     ) -> Result<(), AwsError> {
-        let is_new = if let Some(event) = polled_event(delivery, now) {
-            let in_time = |budget_ms| Instant::now() + Duration::from_millis(budget_ms);
-            let outcome = self.recorder.record(&event, in_time(RECORD_BUDGET_MS)).await?;
-            if outcome == RecordOutcome::New {
-                run.recovered += 1;
-                metrics::DELIVERY_RECOVERED.add(1);
-                // If this fails, the relay sends it.
-                if let Some(error) = self.recorder.enqueue(&event, in_time(SEND_BUDGET_MS)).await {
-                    tracing::warn!(target: "auditor", event_id = event.key().event_id(), %error, "not enqueued");
-                }
-            }
-            outcome == RecordOutcome::New
+        let now = self.recorder.clock().now();
+        // The record of an older one may have expired, and its event would be published again.
+        let event = polled_event(delivery, now).filter(|_| is_comparable(delivery, now));
+        let is_new = if let Some(event) = event {
+            self.record(&event, run).await?
         } else if let Some(missed) = MissedDeliveryItem::new(delivery, reason, now) {
-            self.checks.save_missed(&missed).await?
+            let found_before = self.checks.save_missed(&missed).await?;
+            // The run that found it may have ended before it reported it.
+            found_before.is_none_or(|at| reported_until.is_none_or(|until| at > until))
         } else {
-            // Nothing would recognise it the next time.
-            run.not_comparable += 1;
             false
         };
         if is_new {
             count_missed(delivery, reason, run);
         }
         Ok(())
+    }
+
+    /// Records an event, and enqueues it. Returns `true` if it is new.
+    async fn record(&self, event: &Event, run: &mut CheckSummary) -> Result<bool, AwsError> {
+        let in_time = |budget_ms| Instant::now() + Duration::from_millis(budget_ms);
+        if self.recorder.record(event, in_time(RECORD_BUDGET_MS)).await? != RecordOutcome::New {
+            return Ok(false);
+        }
+        run.recovered += 1;
+        metrics::DELIVERY_RECOVERED.add(1);
+        // If this fails, the relay sends it.
+        if let Some(error) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
+            tracing::warn!(target: "auditor", event_id = event.key().event_id(), %error, "not enqueued");
+        }
+        Ok(true)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod check_page;
 mod check_run;
+mod check_summary;
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use inbox_core::id::Id;
 use inbox_core::limits::{AUDITOR_BUDGET_SECS, AUDITOR_RESERVE_MS};
 use inbox_fynapse::{ClientConfig, FynapseClient};
 
-pub use check_run::{CheckSummary, RunError};
+pub use check_summary::{CheckSummary, RunError};
 
 /// Configuration of the function.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::limits::SECRETS_MAX;
 
-pub use rotation::with_new_key;
+pub use rotation::{dropped_keys, with_new_key};
 pub use warnings::{SecretWarning, secret_warnings};
 
 /// The decoding of a key's bytes from the string that the provider shows. Fynapse's documents do not say

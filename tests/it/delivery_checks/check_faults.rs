@@ -98,16 +98,45 @@ async fn a_run_goes_on_at_the_page_that_failed() {
     assert_eq!(counts(&it.run_auditor().await), last);
 }
 
-/// The state is not saved by a run that crashes, so its pages are read again.
 #[tokio::test]
-async fn whatever_aws_call_fails_a_missed_event_is_found_and_reported_once() {
+async fn a_page_that_fails_again_does_not_keep_the_check_from_new_deliveries() {
+    let it = FynapseWorld::new().await;
+    it.fynapse.configure(|list| list.page_rows = 1);
+    for number in 0..101 {
+        it.add_ended(&format!("e-{number}"), DeliveryStatus::Pending);
+    }
+    assert_eq!(it.run_auditor().await["pages"], 100);
+    it.fynapse.configure(|list| list.scripted = Some((500, String::new())));
+    for _ in 0..2 {
+        assert_eq!(it.run_auditor().await["problem"], "unavailable");
+    }
+    it.fynapse.configure(|list| list.scripted = None);
+    it.add_ended("e-new", DeliveryStatus::DeadLetter);
+    let from_the_start = it.run_auditor().await;
+    assert_eq!((&from_the_start["pages"], &from_the_start["missed"]), (&json!(100), &json!(1)));
+}
+
+/// A world in which one delivery was given up.
+async fn world_with_missed() -> FynapseWorld {
+    let it = FynapseWorld::new().await;
+    it.deliver("e-1").await;
+    it.add_ended("e-2", DeliveryStatus::DeadLetter);
+    it.world.advance(MINUTE * 15);
+    it
+}
+
+/// A run that crashes does not save its state, nor write its metrics. So the next one reports what it had found. The exception is a crash
+/// in the moment between the last write and the end of the run.
+#[tokio::test]
+async fn whatever_aws_call_fails_a_missed_event_is_found_and_reported() {
+    let good = world_with_missed().await;
+    good.world.stack.connector.clear_call_log();
+    good.run_auditor().await;
+    let last_call = good.world.stack.connector.call_log().len() - 1;
     for fault in Fault::FOR_ANY_CALL {
         let mut failing_call = 0;
         loop {
-            let it = FynapseWorld::new().await;
-            it.deliver("e-1").await;
-            it.add_ended("e-2", DeliveryStatus::DeadLetter);
-            it.world.advance(MINUTE * 15);
+            let it = world_with_missed().await;
             let (calls, connector) = (Arc::new(AtomicUsize::new(0)), &it.world.stack.connector);
             let counted = calls.clone();
             connector.set_fault_plan(move |_| {
@@ -116,12 +145,19 @@ async fn whatever_aws_call_fails_a_missed_event_is_found_and_reported_once() {
             let first = it.try_auditor().await;
             connector.clear_fault_plan();
             let was_injected = calls.load(Ordering::SeqCst) > failing_call;
+            let has_failed = matches!(first, Some(Err(_)));
+            let crashed_at_the_end = fault == Fault::CrashAfter && failing_call == last_call;
             let mut reported = first.map_or(0, |first| first.map_or(0, |it| it["missed"].as_u64().unwrap()));
             for _ in 0..2 {
                 it.world.advance(MINUTE * 15);
                 reported += it.run_auditor().await["missed"].as_u64().unwrap();
             }
-            assert!(reported <= 1, "{fault:?} at call {failing_call}: reported {reported} times");
+            // A run that fails for its last write has counted it, which its response does not show.
+            assert!(
+                (usize::from(!has_failed && !crashed_at_the_end)..=1)
+                    .contains(&usize::try_from(reported).unwrap()),
+                "{fault:?} at call {failing_call}: reported {reported} times"
+            );
             assert_eq!(
                 it.missed().await,
                 missed(&[("delivery-e-2", "dead_letter")]),
@@ -137,13 +173,14 @@ async fn whatever_aws_call_fails_a_missed_event_is_found_and_reported_once() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_report_a_missed_event_once() {
+async fn two_runs_at_once_save_a_missed_event_once() {
     let it = FynapseWorld::new().await;
     it.add_ended("e-1", DeliveryStatus::DeadLetter);
     let other = it.world.another_process();
     let (one, two) = tokio::join!(it.run_auditor(), other.stack.auditor.handle(MINUTE));
     let two = two.unwrap();
-    assert_eq!(one["missed"].as_u64().unwrap() + two["missed"].as_u64().unwrap(), 1);
+    // Neither knows whether the other one comes to its end.
+    assert!((1..=2).contains(&(one["missed"].as_u64().unwrap() + two["missed"].as_u64().unwrap())));
     assert_eq!(it.missed().await.len(), 1);
     let state = it.world.item("fynapse#subscription#local-subscription", "check").await.unwrap();
     assert_eq!(number(&state, "rev"), Some(1), "the other one's write is a conflict");

@@ -29,9 +29,15 @@ async fn world_with(change: impl FnOnce(&mut SimulatedList)) -> FynapseWorld {
     it
 }
 
-/// The counts of a run without the number of pages.
+/// The counts of the second of two runs, with what either has found, and without the number of pages.
 async fn found(it: &FynapseWorld) -> Value {
-    let mut counts = counts(&it.run_auditor().await);
+    let first = it.run_auditor().await;
+    it.world.advance(MINUTE * 15);
+    let mut second = it.run_auditor().await;
+    for count in ["missed", "lost", "recovered"] {
+        second[count] = json!(first[count].as_u64().unwrap() + second[count].as_u64().unwrap());
+    }
+    let mut counts = counts(&second);
     counts.as_object_mut().unwrap().remove("pages");
     counts
 }
@@ -91,6 +97,49 @@ async fn a_delivery_that_cannot_be_compared_is_never_lost() {
     let without_times = world_with(|list| list.has_times = false).await;
     assert_eq!(found(&without_times).await, not_comparable(1));
     assert_eq!(without_times.missed().await, given_up);
+}
+
+/// The list begins with what was lost, so nothing on its first page shows that its ids are comparable.
+#[tokio::test]
+async fn what_was_lost_is_found_at_the_head_of_the_list() {
+    let it = world_with(|list| (list.page_rows, list.has_idempotency_keys) = (2, false)).await;
+    it.add_ended("e-newest", DeliveryStatus::Delivered);
+    it.world.advance(MINUTE * 15);
+    assert_eq!(it.run_auditor().await["lost"], 0, "the first look");
+    assert_eq!(found(&it).await["lost"], 2);
+}
+
+#[tokio::test]
+async fn a_list_that_declines_the_page_after_the_last_one_has_ended() {
+    let it = world_with(|list| (list.shape, list.declines_pages_beyond_end) = (ListShape::Array, true)).await;
+    assert_eq!(found(&it).await, everything());
+    it.add_ended("e-later", DeliveryStatus::DeadLetter);
+    assert_eq!(found(&it).await["missed"], 1);
+}
+
+#[tokio::test]
+async fn what_was_recorded_and_given_up_is_not_missed_days_later() {
+    let it = FynapseWorld::new().await;
+    it.fynapse.configure(|list| (list.is_oldest_first, list.has_event_ids) = (true, false));
+    it.deliver("e-1").await;
+    // Recorded, but every answer was lost.
+    it.add_ended("e-1", DeliveryStatus::DeadLetter);
+    for _ in 0..3 {
+        it.run_auditor().await;
+        it.world.advance(HOUR * 40);
+    }
+    assert_eq!(it.missed().await, []);
+}
+
+#[tokio::test]
+async fn p3_the_payload_of_an_old_delivery_is_not_recorded_again() {
+    let it = FynapseWorld::new().await;
+    it.fynapse.configure(|list| list.has_payloads = true);
+    it.add_ended("e-1", DeliveryStatus::DeadLetter);
+    it.world.advance(HOUR * 24 * 31);
+    let run = it.run_auditor().await;
+    assert_eq!((&run["recovered"], &run["missed"]), (&json!(0), &json!(1)));
+    assert_eq!(it.missed().await, missed(&[("delivery-e-1", "dead_letter")]));
 }
 
 #[tokio::test]

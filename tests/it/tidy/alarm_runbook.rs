@@ -113,7 +113,7 @@ fn every_parameter_and_error_that_an_alarm_names_exists() {
     const NAMES: [&str; 2] = ["EventBridge", "PutEvents"];
     let template = template();
     let error_types = read_file("functions/rightfoot-poller/src/poll_run.rs")
-        + &read_file("functions/fynapse-auditor/src/check_run.rs");
+        + &read_file("functions/fynapse-auditor/src/check_summary.rs");
     for (id, text) in descriptions() {
         for word in text.split(|letter: char| !letter.is_ascii_alphanumeric()) {
             let humps = word.chars().filter(char::is_ascii_uppercase).count();

@@ -175,6 +175,35 @@ async fn a_name_that_another_receiver_has_is_left_alone() {
     assert_eq!(named, ["first", "balance-inbox", "second"]);
 }
 
+/// A new secret would sign nothing: the subscription keeps its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_is_made_for_a_subscription_whose_secret_is_not_listed() {
+    let it = Setup::new().await;
+    it.fynapse.add_subscription(SimulatedSubscription {
+        id: "ours".to_owned(),
+        name: "made-by-hand".to_owned(),
+        endpoint_url: WEBHOOK_URL.to_owned(),
+        secret_ref: "on-another-page".to_owned(),
+        event_types: vec![],
+    });
+    let why = "the subscription made-by-hand at Fynapse signs with a secret that Fynapse's list does not show (searched for \
+               on-another-page): put its value into fynapse-signing by hand";
+    for command in ["setup", "rotate"] {
+        let ran = it.run(&format!("fynapse {command} --yes")).await;
+        assert_eq!((ran.stderr, ran.exit_code), (format!("error: {why}\n"), 1));
+    }
+    assert_eq!((it.changes(), it.stored().await), (vec![], STORED.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_would_be_dropped_is_named_before() {
+    let it = Setup::new().await;
+    it.put(FYNAPSE_SECRET, r#"["local-fynapse-secret","b-2","c-3","d-4"]"#).await;
+    let dry = it.run("fynapse setup --dry-run").await;
+    let step = "store its value in secret fynapse-signing, in front of the stored ones, and drop the last of these: 4 are the most\n";
+    assert!(dry.stdout.contains(step), "{}", dry.stdout);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_is_named_before_anything_is_changed() {
     let it = Setup::new().await;

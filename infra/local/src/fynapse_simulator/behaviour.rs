@@ -21,6 +21,8 @@ pub struct SimulatedList {
     pub has_times: bool,
     /// True if a delivery has the webhook's body.
     pub has_payloads: bool,
+    /// True if a page after the last one is declined; otherwise it is empty.
+    pub declines_pages_beyond_end: bool,
     /// Time without a request after which a session ends (shared/providers/fynapse.md, "Management API").
     pub session_ends_after: Duration,
     /// Status and body that replace the genuine answer of the list.
@@ -38,6 +40,7 @@ impl Default for SimulatedList {
             has_idempotency_keys: true,
             has_times: true,
             has_payloads: false,
+            declines_pages_beyond_end: false,
             session_ends_after: Duration::from_secs(5 * 60),
             scripted: None,
         }

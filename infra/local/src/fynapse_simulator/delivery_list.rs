@@ -38,6 +38,9 @@ pub(super) fn answer(
         ListPaging::None => return Err("no parameter is accepted"),
     };
     let pages = rows.len().div_ceil(limit);
+    if list.declines_pages_beyond_end && page >= pages {
+        return Err("no such page");
+    }
     let shown: Vec<_> = rows.iter().copied().skip(page * limit).take(limit).collect();
     Ok(body(list, &shown, page_fields(list, page, pages, rows.len(), limit)))
 }

@@ -4,18 +4,21 @@
 //!  auditor   read the list ── put each missed delivery, if it is not there ── put the state, if rev=seen
 //! ```
 //!
-//! A run that crashes before the last write repeats its pages. What it had put is there already, so nothing is reported twice.
+//! A run that crashes before the last write repeats its pages. It may have ended before its metrics were written, so what it had put is
+//! reported again: at least once, and twice only after a crash.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Deserialize;
-use uuid::Uuid;
 
 use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
 use inbox_core::fynapse_api::finding::EventsHere;
 use inbox_core::id::Id;
-use inbox_core::limits::{DELIVERY_KEYS_MAX, INDEX_SHARDS, QUARANTINED_COMPARED_MAX};
+use inbox_core::limits::{
+    DELIVERY_KEYS_MAX, DELIVERY_SEARCH_MARGIN_SECS, INDEX_SHARDS, QUARANTINED_COMPARED_MAX,
+};
 use inbox_core::list_kind::ListKind;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
@@ -27,8 +30,8 @@ use crate::items::{DeliveryCheckItem, MissedDeliveryItem, QuarantinedItem};
 use crate::resources::{Actions, Resource};
 use crate::table::attribute::Attribute;
 use crate::table::key::Key;
-use crate::table::value::{ToAttribute, read};
-use crate::table::{BATCH_GET_KEYS_MAX, Table, WriteOutcome};
+use crate::table::value::read;
+use crate::table::{BATCH_GET_KEYS_MAX, Table, WriteOutcome, Written};
 
 /// Reads and writes what the auditor knows.
 #[derive(Clone, Debug)]
@@ -71,15 +74,17 @@ impl DeliveryChecks {
         Ok(self.table.put(state.to_next_item(), &condition).await?.unless_own(|_| false))
     }
 
-    /// Saves a missed delivery, unless it was found before. Returns `true` if it is new.
-    pub async fn save_missed(&self, missed: &MissedDeliveryItem) -> Result<bool, AwsError> {
-        // Another run may find the same at the same time, so only a random id tells whose put was applied.
-        let id = Uuid::new_v4().simple().to_string();
-        let mut item = missed.to_item(self.table.retention_days);
-        item.insert(Attribute::WriteId.name().to_owned(), id.to_attribute());
-        let written = self.table.put(item, &Attribute::Pk.is_missing()).await?;
-        let is_own = |existing: &_| read::<String>(existing, Attribute::WriteId).is_some_and(|its| its == id);
-        Ok(written.unless_own(is_own) == WriteOutcome::Applied)
+    /// Saves a missed delivery, unless it was found before. Returns the time of the earlier find then.
+    pub async fn save_missed(&self, missed: &MissedDeliveryItem) -> Result<Option<UnixMillis>, AwsError> {
+        let item = missed.to_item(self.table.retention_days);
+        Ok(match self.table.put(item, &Attribute::Pk.is_missing()).await? {
+            Written::Applied => None,
+            // An endpoint that does not return the item is too old: what it has was not found now.
+            Written::ConditionFailed(existing) => {
+                let existing = existing.as_ref().and_then(MissedDeliveryItem::from_item);
+                Some(existing.map_or(UnixMillis(0), |existing| existing.found_at))
+            }
+        })
     }
 
     /// Which of these Fynapse events are recorded. Strongly consistent, up to a hundred in a call.
@@ -95,11 +100,12 @@ impl DeliveryChecks {
         Ok(recorded)
     }
 
-    /// Searches Fynapse's events that were received since then: the idempotency keys of recorded and quarantined ones, and the ids of
+    /// Searches Fynapse's events of deliveries that were created since then: the idempotency keys of recorded and quarantined ones, and the ids of
     /// quarantined ones. The index may lag for some seconds.
     pub async fn events_since(&self, since: UnixMillis) -> Result<EventsHere, AwsError> {
-        let (events, has_all_events) = self.entries(ListKind::Event, since).await?;
-        let (quarantined, has_all_quarantined) = self.entries(ListKind::Quarantine, since).await?;
+        let searched_from = since.minus(Duration::from_secs(DELIVERY_SEARCH_MARGIN_SECS));
+        let (events, has_all_events) = self.entries(ListKind::Event, searched_from).await?;
+        let (quarantined, has_all_quarantined) = self.entries(ListKind::Quarantine, searched_from).await?;
         let is_quarantined = |entry: &&IndexEntry| {
             QuarantineId::from_pk(&entry.place.pk).is_some_and(|id| id.provider == Provider::Fynapse)
         };

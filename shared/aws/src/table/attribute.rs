@@ -146,6 +146,12 @@ pub(crate) enum Attribute {
     CheckStartedAt,
     /// The request with which it goes on.
     NextPage,
+    /// What a check of deliveries did not find at its last look, with the times of the first ones.
+    AbsentDeliveries,
+    /// The time until which everything that was found was reported.
+    ReportedUntil,
+    /// Time at which an id of the list was one of a recorded event.
+    IdsMatchedAt,
     /// Time of a delivery's creation at the provider.
     CreatedAt,
 

@@ -48,7 +48,7 @@ pub fn parse_page(body: &[u8]) -> Result<DeliveryPage, UnusableAnswer> {
     let raw: &RawValue = serde_json::from_str(json).map_err(|_| UnusableAnswer::NotJson)?;
     let mut found = Found::default();
     found.search(raw, 0);
-    if found.deliveries.is_empty() && !is_empty_list(raw) {
+    if found.deliveries.is_empty() && found.unknown_statuses == 0 && !is_empty_list(raw) {
         return Err(UnusableAnswer::NoDeliveries { shape: shape(raw) });
     }
     let hints = match Node::of(raw) {

@@ -3,7 +3,7 @@
 //! | status | the event is here | it is not here | not known |
 //! |---|---|---|---|
 //! | `PENDING` | waits | waits | waits |
-//! | `DELIVERED` | settled | **lost** | not comparable |
+//! | `DELIVERED` | settled | absent, and **lost** if it is still absent minutes later | not comparable |
 //! | `DEAD_LETTER`, `CANCELLED` | settled | missed | missed |
 
 use std::collections::BTreeSet;
@@ -118,12 +118,19 @@ pub enum Finding {
     Settled,
     /// Its event is missing here.
     Missed(MissedReason),
+    /// It was delivered, and its event is not here yet: the next run looks again.
+    Absent,
     /// It was delivered, and cannot be compared.
     NotComparable,
 }
 
-/// Judges a delivery.
-pub fn judge(delivery: &ListedDelivery, presence: Presence, now: UnixMillis) -> Finding {
+/// Judges a delivery. `absent_since` is the time at which an earlier run did not find its event, if one did not.
+pub fn judge(
+    delivery: &ListedDelivery,
+    presence: Presence,
+    absent_since: Option<UnixMillis>,
+    now: UnixMillis,
+) -> Finding {
     let reason = match delivery.status {
         DeliveryStatus::Pending => return Finding::Waits,
         DeliveryStatus::Delivered => MissedReason::Lost,
@@ -134,19 +141,29 @@ pub fn judge(delivery: &ListedDelivery, presence: Presence, now: UnixMillis) -> 
         (Presence::Here, _) => Finding::Settled,
         (_, MissedReason::DeadLetter | MissedReason::Cancelled) => Finding::Missed(reason),
         (Presence::Unknown, MissedReason::Lost) => Finding::NotComparable,
-        (Presence::Absent, MissedReason::Lost) => judge_absent(delivery, now),
+        (Presence::Absent, MissedReason::Lost) => judge_absent(delivery, absent_since, now),
     }
 }
 
-/// Judges a delivery that Fynapse has made, and whose event is not here.
-fn judge_absent(delivery: &ListedDelivery, now: UnixMillis) -> Finding {
-    let comparable = Duration::from_secs(DELIVERY_COMPARABLE_DAYS * 86_400);
-    match delivery.dated_at.map(|at| now.since(at)) {
-        Some(age) if age < Duration::from_secs(DELIVERY_SETTLE_SECS) => Finding::Waits,
-        Some(age) if age < comparable => Finding::Missed(MissedReason::Lost),
+/// Judges a delivery that Fynapse has made, and whose event is not here. A retry may have succeeded a moment ago, whenever the delivery
+/// was created; so one look is not enough.
+fn judge_absent(delivery: &ListedDelivery, absent_since: Option<UnixMillis>, now: UnixMillis) -> Finding {
+    if !is_comparable(delivery, now) {
         // Its record may have expired.
-        Some(_) | None => Finding::NotComparable,
+        return Finding::NotComparable;
     }
+    match absent_since {
+        Some(since) if now.since(since) >= Duration::from_secs(DELIVERY_SETTLE_SECS) => {
+            Finding::Missed(MissedReason::Lost)
+        }
+        Some(_) | None => Finding::Absent,
+    }
+}
+
+/// Returns `true` if a record of the delivery's event cannot have expired.
+pub fn is_comparable(delivery: &ListedDelivery, now: UnixMillis) -> bool {
+    let comparable = Duration::from_secs(DELIVERY_COMPARABLE_DAYS * 86_400);
+    delivery.dated_at.is_some_and(|at| now.since(at) < comparable)
 }
 
 #[cfg(test)]
@@ -230,7 +247,12 @@ mod tests {
             (Cancelled, Presence::Unknown, missed(MissedReason::Cancelled)),
         ] {
             assert_eq!(
-                judge(&delivery(status, Some(3_600)), presence, NOW),
+                judge(
+                    &delivery(status, Some(3_600)),
+                    presence,
+                    Some(NOW.minus(Duration::from_secs(300))),
+                    NOW
+                ),
                 expected,
                 "{status:?} {presence:?}"
             );
@@ -238,14 +260,20 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_is_judged_once_the_index_has_caught_up_and_until_records_expire() {
-        let judged = |age_secs| judge(&delivery(DeliveryStatus::Delivered, age_secs), Presence::Absent, NOW);
-        assert_eq!((judged(Some(0)), judged(Some(299))), (Finding::Waits, Finding::Waits));
+    fn an_event_is_lost_if_it_is_still_absent_minutes_after_the_first_look_and_until_records_expire() {
+        let judged = |age_secs, absent_secs: Option<u64>| {
+            let absent_since = absent_secs.map(|secs| NOW.minus(Duration::from_secs(secs)));
+            judge(&delivery(DeliveryStatus::Delivered, age_secs), Presence::Absent, absent_since, NOW)
+        };
+        for absent_secs in [None, Some(0), Some(299)] {
+            assert_eq!(judged(Some(3 * 3_600), absent_secs), Finding::Absent, "{absent_secs:?}");
+        }
         let lost = Finding::Missed(MissedReason::Lost);
-        assert_eq!((judged(Some(300)), judged(Some(29 * 86_400 - 1))), (lost, lost));
-        assert_eq!(
-            (judged(Some(29 * 86_400)), judged(None)),
-            (Finding::NotComparable, Finding::NotComparable)
-        );
+        for age_secs in [300, 29 * 86_400 - 1] {
+            assert_eq!(judged(Some(age_secs), Some(300)), lost, "{age_secs}");
+        }
+        for age_secs in [Some(29 * 86_400), None] {
+            assert_eq!(judged(age_secs, Some(300)), Finding::NotComparable, "{age_secs:?}");
+        }
     }
 }

@@ -52,7 +52,7 @@ pub struct ListedDelivery {
     pub event_type: Option<String>,
     /// The time of its creation.
     pub created_at: Option<UnixMillis>,
-    /// The time of its creation, or else another time of it or of its event.
+    /// The time of its creation, or else that of its event. Nothing of it arrived before that.
     pub dated_at: Option<UnixMillis>,
     /// The webhook's body, if the answer holds it: its bytes as they stand in the answer.
     pub payload: Option<Vec<u8>>,
@@ -66,6 +66,7 @@ impl ListedDelivery {
         let payload = payload(object)
             // Another event's payload must not be recorded for this delivery.
             .filter(|(its_id, _)| event_id.as_ref().is_none_or(|event_id| event_id == its_id));
+        let event_id = event_id.or_else(|| payload.as_ref().map(|(its_id, _)| its_id.clone()));
         let time_named = |names: &[&str]| {
             find_in_objects(
                 object,
@@ -86,7 +87,7 @@ impl ListedDelivery {
                 text(value).filter(|text| name == "eventtype" && is_short(text)).map(Cow::into_owned)
             }),
             created_at,
-            dated_at: created_at.or_else(|| time_named(&OTHER_TIMES)),
+            dated_at: created_at.or_else(|| time_named(&EVENT_TIMES)),
             payload: payload.map(|(_, body)| body),
         })
     }
@@ -118,9 +119,8 @@ impl fmt::Debug for ListedDelivery {
 
 /// Names of the time of creation, without case and separators.
 const CREATION_TIMES: [&str; 5] = ["createdat", "createdon", "created", "creationtime", "creationdate"];
-/// Names of times that may be those of an attempt or of the event.
-const OTHER_TIMES: [&str; 6] =
-    ["deliveredat", "updatedat", "lastattemptat", "eventtimestamp", "timestamp", "occurredat"];
+/// Names of the time of the event. The time of an attempt would be later than the record of an earlier attempt.
+const EVENT_TIMES: [&str; 2] = ["eventtimestamp", "occurredat"];
 
 fn is_short(text: &str) -> bool {
     (1..=ID_MAX_BYTES).contains(&text.len())
@@ -159,21 +159,27 @@ fn payload(object: &Fields<'_>) -> Option<(Id, Vec<u8>)> {
         };
         let envelope: Fields<'_> = serde_json::from_str(&body).ok()?;
         text(envelope.get("event_type")?).filter(|text| is_short(text))?;
+        // Without it, the object is a summary of the event.
+        envelope.get("data")?;
         let event_id = text(envelope.get("event_id")?).and_then(Id::new)?;
         Some((event_id, body.as_bytes().to_vec()))
     })
 }
 
-/// A time as text, or as seconds or milliseconds since 1970.
+/// A time as text, or as seconds, milli-, micro- or nanoseconds since 1970. A fraction is ignored.
 fn time(value: &RawValue) -> Option<UnixMillis> {
     /// Seconds are below this until the year 5138, milliseconds above it since 1973.
     const MILLIS_MIN: u64 = 100_000_000_000;
-    match text(value) {
-        Some(text) => UnixMillis::from_iso8601(&text),
-        None => {
-            let number = whole_number(value)?;
-            let millis = if number < MILLIS_MIN { number.saturating_mul(1_000) } else { number };
-            i64::try_from(millis).ok().map(UnixMillis)
-        }
+    /// So are milliseconds and smaller units.
+    const MICROS_MIN: u64 = 1_000 * MILLIS_MIN;
+    if let Some(text) = text(value) {
+        return UnixMillis::from_iso8601(&text);
     }
+    let whole: String = value.get().chars().take_while(char::is_ascii_digit).collect();
+    let number: u64 = whole.parse().ok()?;
+    let mut millis = if number < MILLIS_MIN { number.saturating_mul(1_000) } else { number };
+    while millis >= MICROS_MIN {
+        millis /= 1_000;
+    }
+    i64::try_from(millis).ok().map(UnixMillis)
 }

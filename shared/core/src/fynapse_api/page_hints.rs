@@ -13,6 +13,8 @@ pub struct PageHints {
     pub number: Option<u64>,
     /// The number of pages.
     pub total_pages: Option<u64>,
+    /// The number of deliveries in the whole list.
+    pub total: Option<u64>,
     /// True if it is the last page, false if there are more.
     pub is_last: Option<bool>,
     /// The parameters of the next page.
@@ -33,6 +35,11 @@ impl PageHints {
         hints
     }
 
+    /// Returns `true` if they say whether there are further pages.
+    pub fn tell_the_end(&self) -> bool {
+        self.total_pages.is_some() || self.is_last.is_some() || self.next.is_some()
+    }
+
     fn read(&mut self, object: &Fields<'_>) {
         for (name, value) in object {
             let number = || whole_number(value);
@@ -41,6 +48,9 @@ impl PageHints {
             match plain.as_str() {
                 "page" | "number" | "pagenumber" | "currentpage" => self.number = self.number.or_else(number),
                 "totalpages" | "pagecount" => self.total_pages = self.total_pages.or_else(number),
+                "totalsize" | "totalelements" | "totalcount" | "total" => {
+                    self.total = self.total.or_else(number);
+                }
                 "last" | "islast" => self.is_last = self.is_last.or_else(flag),
                 "hasmore" | "hasnext" => self.is_last = self.is_last.or_else(|| flag().map(|more| !more)),
                 "next" => self.next = self.next.take().or_else(|| link(value)),

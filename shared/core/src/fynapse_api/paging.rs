@@ -77,6 +77,8 @@ pub enum PagingStep {
     Fetch(PageRequest),
     /// The list was read as far as it is wanted.
     End,
+    /// The answers say that there is more, and not how to ask for it.
+    Incomplete,
 }
 
 /// The state of reading the list.
@@ -87,6 +89,8 @@ pub struct DeliveryPager {
     repeated_pages: u32,
     last_created_at: Option<UnixMillis>,
     order: ListOrder,
+    /// True if no answer says whether there are further pages.
+    is_end_unknown: bool,
 }
 
 /// The order of a list by time of creation, as far as it was read.
@@ -114,19 +118,49 @@ impl DeliveryPager {
         let is_empty = page.deliveries.is_empty() && page.unknown_statuses == 0;
         let is_before_since = self.order == ListOrder::NewestFirst
             && self.last_created_at.zip(since).is_some_and(|(at, since)| at < since);
+        if is_before_since {
+            return PagingStep::End;
+        }
         let next = next_request(&requested, &page.hints);
+        let is_stuck = is_empty || self.repeated_pages >= REPEATED_PAGES_MAX;
+        let is_more_announced = self.is_more_announced(&requested, &page.hints, is_stuck);
+        self.is_end_unknown = !page.hints.tell_the_end();
         self.sent.push(requested);
         match next {
-            Some(next)
-                if !is_empty
-                    && !is_before_since
-                    && self.repeated_pages < REPEATED_PAGES_MAX
-                    && !self.sent.contains(&next) =>
-            {
-                PagingStep::Fetch(next)
+            // A list that counts from one, and answers page 0 with nothing.
+            _ if is_empty && is_more_announced && self.sent == [PageRequest::FIRST] => {
+                PagingStep::Fetch(PageRequest::Number { page: 1, first: 1 })
             }
+            Some(next) if !is_stuck && !self.sent.contains(&next) => PagingStep::Fetch(next),
+            _ if is_more_announced => PagingStep::Incomplete,
             _ => PagingStep::End,
         }
+    }
+
+    /// Returns `true` if a numbered page may be missing because the list has ended before it: no answer has announced it.
+    pub fn may_have_ended(&self) -> bool {
+        self.is_end_unknown
+    }
+
+    /// Returns `true` if the answer says that there is more than what can be asked for.
+    fn is_more_announced(&self, requested: &PageRequest, hints: &PageHints, is_stuck: bool) -> bool {
+        let has_more_pages = match *requested {
+            PageRequest::Number { page, first } => {
+                let next = page.saturating_sub(first).saturating_add(1);
+                is_stuck && hints.total_pages.is_some_and(|total| next < total)
+            }
+            PageRequest::Bare => hints.total_pages.is_some_and(|total| total > 1),
+            PageRequest::Query(_) => false,
+        };
+        // Of a list that is read over several runs, this one has not seen all.
+        let began_here = self.sent.first().unwrap_or(requested).is_first();
+        let seen = u64::try_from(self.seen.len()).unwrap_or(u64::MAX);
+        let is_whole_list = is_stuck || *requested == PageRequest::Bare;
+        let has_more_rows = began_here && is_whole_list && hints.total.is_some_and(|total| total > seen);
+        let cannot_go_on = is_stuck || !matches!(requested, PageRequest::Number { .. });
+        hints.is_last == Some(false) && cannot_go_on && hints.next.is_none()
+            || has_more_pages
+            || has_more_rows
     }
 
     fn observe_order(&mut self, deliveries: &[ListedDelivery]) {

@@ -8,8 +8,12 @@ pub const DELIVERY_PAGES_PER_RUN: usize = 100;
 pub const DELIVERY_RETRIED_SECS: u64 = 72 * 3_600;
 /// Time before the last complete check whose deliveries are read again: their state may have changed.
 pub const DELIVERY_OVERLAP_SECS: u64 = 76 * 3_600;
-/// Age below which a delivery is not judged: the index of events lags, and clocks differ.
+/// Time after the first look after which an event that is still absent is lost: the index of events lags.
 pub const DELIVERY_SETTLE_SECS: u64 = 5 * 60;
+/// Most absent events that are remembered for the next look. Further ones are remembered by later runs.
+pub const DELIVERY_ABSENT_MAX: usize = 100;
+/// Time before the first delivery from which events are searched: clocks differ, and so do time zones that a time does not name.
+pub const DELIVERY_SEARCH_MARGIN_SECS: u64 = 24 * 3_600;
 /// Age up to which a delivery is compared with the records: later, the record of its event may have expired.
 pub const DELIVERY_COMPARABLE_DAYS: u64 = 29;
 /// Most index entries among which idempotency keys are searched.
@@ -20,6 +24,8 @@ pub const QUARANTINED_COMPARED_MAX: usize = 100;
 pub const CREDENTIALS_VALID_DAYS: u64 = 90;
 /// Days before the end of that from which an alarm is raised.
 pub const CREDENTIALS_WARNING_DAYS: u64 = 14;
+/// Age of the last complete check from which an operator has to act. The alarm `delivery-check-age` waits as long.
+pub const DELIVERY_CHECK_AGE_MAX_SECS: u64 = 6 * 3_600;
 /// Time between two runs.
 pub const AUDITOR_INTERVAL_SECS: u64 = 15 * 60;
 /// Time budget of one run.

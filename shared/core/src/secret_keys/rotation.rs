@@ -25,6 +25,12 @@ pub fn with_new_key(stored: &str, new: &str, codec: KeyCodec) -> Result<Option<Z
     serde_json::to_string(&keys).map(|value| Some(Zeroizing::new(value))).map_err(|_| KeyError::Undecodable)
 }
 
+/// The number of stored keys for which there is no place behind a new one.
+pub fn dropped_keys(stored: &str) -> usize {
+    let stored = parse_elements(stored).map_or(0, |keys| keys.len());
+    (stored + 1).saturating_sub(SECRETS_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +54,12 @@ mod tests {
         for current in ["new", "new\n", r#"["new","old"]"#] {
             assert_eq!(value(current, "new"), None, "{current}");
         }
+    }
+
+    #[test]
+    fn a_fifth_key_is_known_to_drop_one() {
+        let counts = ["", "a", r#"["a","b","c"]"#, r#"["a","b","c","d"]"#].map(dropped_keys);
+        assert_eq!(counts, [0, 0, 0, 1]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What `inboxctl fynapse setup` and `rotate` share: the session at Fynapse, the secret and the subscription there, and the report.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use inbox_aws::secrets;
 use inbox_core::delivery::Provider;
@@ -64,8 +64,19 @@ impl AtFynapse {
         let subscription_id = subscription.map(|it| it.id.clone());
         let secrets = session.secrets().await.context("listing the secrets")?;
         let secret_id = secrets.into_iter().find(|it| it.name == secret_name).map(|it| it.id);
+        if let Some(subscription) = subscription.filter(|_| secret_id.is_none()) {
+            return Err(unlisted_secret(&subscription.name, &secret_name));
+        }
         Ok(Self { session, name, secret_name, secret_id, subscription_id })
     }
+}
+
+/// Returns why the subscription's secret cannot be used. A new one would sign nothing: a subscription keeps its secret.
+fn unlisted_secret(name: &str, secret_name: &str) -> anyhow::Error {
+    anyhow!(
+        "the subscription {name} at Fynapse signs with a secret that Fynapse's list does not show (searched for {secret_name}): put its \
+         value into fynapse-signing by hand"
+    )
 }
 
 /// The subscription that delivers to this inbox.
@@ -114,16 +125,17 @@ pub(super) fn webhook_url(target: &Target) -> anyhow::Result<String> {
 /// Adds what was being done when Fynapse's API failed, and whether to repeat it.
 pub(super) fn failed_change(error: ApiError, doing: &str) -> anyhow::Error {
     let advice = match &error {
-        ApiError::Unavailable(_) => ". It is unknown whether Fynapse did it: run the command again",
+        ApiError::Unavailable(_) | ApiError::InvalidResponse(_) => {
+            ". It is unknown whether Fynapse did it: run the command again"
+        }
         ApiError::Declined(_) => ". Is its name taken? --name chooses another",
         ApiError::CredentialsRefused
         | ApiError::TokenExpired
         | ApiError::Forbidden
         | ApiError::NotFound
-        | ApiError::RateLimited
-        | ApiError::InvalidResponse(_) => "",
+        | ApiError::RateLimited => "",
     };
-    anyhow::anyhow!("{doing}: {error}{advice}")
+    anyhow!("{doing}: {error}{advice}")
 }
 
 /// A step of a command.

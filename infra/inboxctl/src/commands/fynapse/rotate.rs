@@ -21,7 +21,7 @@ pub(super) async fn rotate(target: &Target, args: ManageArgs) -> anyhow::Result<
     let not_stored = signing.value_with(&current)?;
     let steps = vec![
         Step::new(format!("have Fynapse make a new value of its secret {name}"), not_stored.is_none()),
-        Step::new(format!("store it in {}, in front of the stored ones", signing.resource), true),
+        Step::new(signing.store_step("it"), true),
     ];
     let subscription_id = there.subscription_id.as_ref().map(|id| id.as_str().to_owned());
     let report = |status, next| ManageReport { status, steps: steps.clone(), subscription_id, next };

@@ -3,7 +3,8 @@
 use anyhow::Context;
 use inbox_aws::{AwsError, AwsErrorKind, secrets};
 use inbox_core::fynapse_api::management::SecretValue;
-use inbox_core::secret_keys::{KeyCodec, with_new_key};
+use inbox_core::limits::SECRETS_MAX;
+use inbox_core::secret_keys::{KeyCodec, dropped_keys, with_new_key};
 use zeroize::Zeroizing;
 
 use crate::aws_error::{ResourceRef, WithResource};
@@ -29,6 +30,16 @@ impl SigningSecret {
             stored => stored.with_resource(&resource)?,
         };
         Ok(Self { resource, stored, codec })
+    }
+
+    /// The step that stores a new value, for the plan.
+    pub(super) fn store_step(&self, what: &str) -> String {
+        let drops = if dropped_keys(&self.stored) > 0 {
+            format!(", and drop the last of these: {SECRETS_MAX} are the most")
+        } else {
+            String::new()
+        };
+        format!("store {what} in {}, in front of the stored ones{drops}", self.resource)
     }
 
     /// The value to store when Fynapse signs with `new`; `None` if it is stored.

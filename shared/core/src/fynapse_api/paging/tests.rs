@@ -83,6 +83,7 @@ impl List {
             match pager.advance(request, &page, since) {
                 PagingStep::Fetch(next) => request = next,
                 PagingStep::End => return (found.len(), requests),
+                PagingStep::Incomplete => panic!("incomplete"),
             }
         }
     }
@@ -149,6 +150,63 @@ fn a_request_that_is_declined_is_made_in_another_way() {
     assert_eq!(number(7, 0).after_declined(), Some(PageRequest::FIRST));
     let next = DeliveryPager::default().advance(PageRequest::Bare, &page(&[("a", None)]), None);
     assert_eq!(next, PagingStep::End, "a list that takes no parameters is one page");
+}
+
+/// The steps after each of these answers, from the first request on.
+fn steps(first: PageRequest, answers: &[&str]) -> Vec<PagingStep> {
+    let (mut pager, mut request) = (DeliveryPager::default(), first);
+    let step = |answer: &&str| {
+        let step = pager.advance(request.clone(), &parse_page(answer.as_bytes()).unwrap(), None);
+        if let PagingStep::Fetch(next) = &step {
+            request = next.clone();
+        }
+        step
+    };
+    answers.iter().map(step).collect()
+}
+
+#[test]
+fn a_list_is_not_read_to_its_end_if_an_answer_says_that_there_is_more() {
+    const ROW: &str = r#"{"id":"a","status":"DELIVERED"}"#;
+    let incomplete = Some(PagingStep::Incomplete);
+    // It takes no parameters.
+    for more in [r#""page":0,"totalPages":50"#, r#""hasMore":true"#, r#""totalSize":2"#] {
+        let answer = format!(r#"{{"data":[{ROW}],{more}}}"#);
+        assert_eq!(steps(PageRequest::Bare, &[&answer]).pop(), incomplete, "{more}");
+    }
+    // It ignores the number of the page.
+    for more in [r#""hasMore":true"#, r#""total":5000"#, r#""totalPages":50"#] {
+        let answer = format!(r#"{{"data":[{ROW}],{more}}}"#);
+        assert_eq!(steps(PageRequest::FIRST, &[&answer, &answer, &answer]).pop(), incomplete, "{more}");
+    }
+    let all = format!(r#"{{"data":[{ROW}],"totalSize":1,"totalPages":1,"last":true}}"#);
+    for request in [PageRequest::Bare, PageRequest::FIRST] {
+        assert_eq!(steps(request, &[&all]), [PagingStep::End]);
+    }
+    let cursor = r#"{"items":[],"nextCursor":null,"hasMore":true}"#;
+    assert_eq!(steps(PageRequest::Query(vec![]), &[cursor]).pop(), incomplete);
+}
+
+#[test]
+fn a_list_that_counts_from_one_may_have_nothing_on_page_0() {
+    let empty = r#"{"data":[],"totalSize":1,"totalPages":1}"#;
+    let page = r#"{"data":[{"id":"a","status":"DELIVERED"}],"page":1,"totalSize":1,"totalPages":1}"#;
+    let first = PagingStep::Fetch(PageRequest::Number { page: 1, first: 1 });
+    assert_eq!(steps(PageRequest::FIRST, &[empty, page]), [first, PagingStep::End]);
+}
+
+#[test]
+fn a_page_may_be_missing_only_if_no_answer_has_announced_it() {
+    for (answer, may_have_ended) in [
+        (r#"[{"id":"a","status":"DELIVERED"}]"#, true),
+        (r#"{"data":[{"id":"a","status":"DELIVERED"}],"totalPages":3}"#, false),
+        (r#"{"data":[{"id":"a","status":"DELIVERED"}],"hasMore":true}"#, false),
+    ] {
+        let mut pager = DeliveryPager::default();
+        assert!(!pager.may_have_ended(), "nothing was read");
+        pager.advance(PageRequest::FIRST, &parse_page(answer.as_bytes()).unwrap(), None);
+        assert_eq!(pager.may_have_ended(), may_have_ended, "{answer}");
+    }
 }
 
 #[test]
