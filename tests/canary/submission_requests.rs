@@ -32,7 +32,7 @@ fn is_webhook_url_request(request: &Value) -> bool {
 
 /// A world whose Rightfoot is the [`EchoApi`].
 async fn world(api_url: &str) -> World {
-    let mut config = ClientConfig::new(api_url).unwrap();
+    let mut config = ClientConfig::new(api_url, None).unwrap();
     config.backoff_base = Duration::from_millis(1);
     World::with_options(|options| {
         options.rightfoot_client = RightfootClient::new(config).unwrap();
@@ -178,7 +178,7 @@ async fn p8_no_debug_shows_anybody_a_key_or_a_url() {
     let api = EchoApi::default();
     let (url, serving) = api.serve().await;
     let world = world(&url).await;
-    let client = RightfootClient::new(ClientConfig::new(&url).unwrap()).unwrap();
+    let client = RightfootClient::new(ClientConfig::new(&url, None).unwrap()).unwrap();
     let key = ApiKey::new(API_KEY).unwrap();
     let mut text =
         debug(&client) + &debug(&key) + &debug(&world.stack.requests) + &debug(&world.stack.poller);

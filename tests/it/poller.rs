@@ -33,7 +33,7 @@ async fn submit_batch(it: &RightfootWorld, submission_id: &str, authorizers: &[&
 
 /// Submits a batch to Rightfoot directly, without our knowledge; returns its id.
 async fn submit_without_inbox(it: &RightfootWorld, body: Value) -> String {
-    let client = RightfootClient::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
+    let client = RightfootClient::new(ClientConfig::new(&it.api_url, None).unwrap()).unwrap();
     let submitted = client.submit_batch(&ApiKey::new(API_KEY).unwrap(), body.to_string()).await.unwrap();
     submitted.batch_id.as_str().to_owned()
 }

@@ -64,7 +64,7 @@ impl RightfootWorld {
     ) -> Self {
         // Both ports are bound first, because the options of the world contain the URLs.
         let ((api, api_url), (gateway, gateway_url)) = (bind_listener().await, bind_listener().await);
-        let mut config = ClientConfig::new(&api_url).unwrap();
+        let mut config = ClientConfig::new(&api_url, None).unwrap();
         config.backoff_base = Duration::from_millis(1);
         client(&mut config);
         let world = World::with_options(|options| {

@@ -119,7 +119,10 @@ impl StackOptions {
             fynapse_secrets: vec!["local-fynapse-secret".to_owned()],
             rightfoot_url_key: "local-rightfoot-url-key".to_owned(),
             allow_lists: BTreeMap::new(),
-            rightfoot_client: RightfootClient::new(inbox_rightfoot::ClientConfig::new(UNREACHABLE_URL)?)?,
+            rightfoot_client: RightfootClient::new(inbox_rightfoot::ClientConfig::new(
+                UNREACHABLE_URL,
+                None,
+            )?)?,
             rightfoot_api_key: "local-rightfoot-api-key".to_owned(),
             fynapse_api: FynapseApi::simulated_at(UNREACHABLE_URL)?,
             poll_timing: PollTiming::default(),
@@ -134,7 +137,7 @@ impl StackOptions {
 
 /// Creates a client of the Rightfoot API at `url`, which also trusts the certificates in `AWS_CA_BUNDLE`.
 pub fn rightfoot_client(url: &str) -> anyhow::Result<RightfootClient> {
-    let mut config = inbox_rightfoot::ClientConfig::new(url)?;
+    let mut config = inbox_rightfoot::ClientConfig::new(url, None)?;
     config.ca_bundle = CaBundle::from_env(&Env::process())?;
     Ok(RightfootClient::new(config)?)
 }

@@ -15,14 +15,13 @@
 //!
 //! Nothing is logged here, and neither an error nor a `Debug` shows credentials, a token, an id, a URL or a body (P8).
 
-mod config;
 mod error;
 mod management;
 mod session;
 mod transport;
 
-pub use config::{ClientConfig, InvalidApiUrl};
-pub use error::{ApiError, ClientBuildError, UnavailableReason};
+pub use error::ApiError;
+pub use inbox_http_client::{ClientBuildError, ClientConfig, InvalidApiUrl, UnavailableReason};
 pub use management::NewSubscription;
 pub use session::{FynapseClient, FynapseSession};
 

@@ -27,28 +27,28 @@ pub struct NewSubscription<'a> {
 impl FynapseSession {
     /// Lists the secrets, without their values. How pages of this list look is not documented, so only the first one is read.
     pub async fn secrets(&self) -> Result<Vec<ManagedResource>, ApiError> {
-        resources(&self.get(self.config().secrets_url()).await?)
+        resources(&self.get(self.endpoint(&["secrets"])?).await?)
     }
 
     /// Creates a secret of this name. Fynapse makes its value.
     pub async fn create_secret(&self, name: &str) -> Result<SecretValue, ApiError> {
         let body = json!({ "name": name }).to_string();
-        secret_value(self.post(self.config().secrets_url(), body).await?)
+        secret_value(self.post(self.endpoint(&["secrets"])?, body).await?)
     }
 
     /// Reads the value of a secret.
     pub async fn secret_value(&self, id: &Id) -> Result<SecretValue, ApiError> {
-        secret_value(self.get(self.config().secret_url(id)?).await?)
+        secret_value(self.get(self.endpoint(&["secrets", id.as_str()])?).await?)
     }
 
-    /// Has Fynapse make a new value of a secret; returns that.
+    /// Has Fynapse make a new value of a secret; returns that. Fynapse names the operation and not its path, so this one is assumed.
     pub async fn rotate_secret(&self, id: &Id) -> Result<SecretValue, ApiError> {
-        secret_value(self.post(self.config().rotation_url(id)?, "{}".to_owned()).await?)
+        secret_value(self.post(self.endpoint(&["secrets", id.as_str(), "rotate"])?, "{}".to_owned()).await?)
     }
 
     /// Lists the subscriptions; only the first page, as of the secrets.
     pub async fn subscriptions(&self) -> Result<Vec<ManagedResource>, ApiError> {
-        resources(&self.get(self.config().subscriptions_url()).await?)
+        resources(&self.get(self.endpoint(&["subscriptions"])?).await?)
     }
 
     /// Creates a subscription. It is active at once. `None` if the answer does not show it.
@@ -58,7 +58,7 @@ impl FynapseSession {
     ) -> Result<Option<ManagedResource>, ApiError> {
         const NO_JSON: ApiError = ApiError::InvalidResponse("a subscription that is not JSON");
         let body = serde_json::to_string(subscription).map_err(|_| NO_JSON)?;
-        let answer = self.post(self.config().subscriptions_url(), body).await?;
+        let answer = self.post(self.endpoint(&["subscriptions"])?, body).await?;
         Ok(parse_resources(&answer).and_then(|found| found.into_iter().next()))
     }
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use inbox_http_client::{ClientConfig, HttpClient};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
@@ -15,10 +16,7 @@ use inbox_core::fynapse_api::paging::PageRequest;
 use inbox_core::id::Id;
 
 use crate::transport::Transport;
-use crate::{ApiError, ClientBuildError, ClientConfig};
-
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+use crate::{ApiError, ClientBuildError};
 
 /// A client of Fynapse's API. Clones share their connections.
 #[derive(Clone)]
@@ -42,10 +40,8 @@ impl FynapseClient {
             encoded(&credentials.client_id),
             encoded(&credentials.client_secret),
         ));
-        let url = self.0.config.token_url();
-        let post = |client: &reqwest::Client| {
-            client.post(url.clone()).header(CONTENT_TYPE, FORM).body(form.as_str().to_owned())
-        };
+        let url = self.0.token_url()?;
+        let post = |client: &HttpClient| client.post_form(url.clone(), form.as_str().to_owned());
         let body = self.0.send(post).await.map_err(refused)?;
         AccessToken::parse(&Zeroizing::new(body))
     }
@@ -105,7 +101,7 @@ pub struct FynapseSession {
 impl FynapseSession {
     /// Reads a page of the deliveries of a subscription. The answer's form is not documented, so it is returned as it is.
     pub async fn deliveries(&self, subscription_id: &Id, page: &PageRequest) -> Result<Vec<u8>, ApiError> {
-        let mut url = self.client.0.config.deliveries_url(subscription_id)?;
+        let mut url = self.endpoint(&["subscriptions", subscription_id.as_str(), "deliveries"])?;
         let query = page.query();
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -123,8 +119,9 @@ impl FynapseSession {
         self.call(&Call { url, posted: Some(body) }).await
     }
 
-    pub(crate) const fn config(&self) -> &ClientConfig {
-        &self.client.0.config
+    /// The URL of these segments below the API's path. Opaque ids may be among them.
+    pub(crate) fn endpoint(&self, segments: &[&str]) -> Result<Url, ApiError> {
+        self.client.0.endpoint(segments)
     }
 
     /// Makes a call; once more with a new token if the session has ended.
@@ -140,15 +137,14 @@ impl FynapseSession {
     }
 
     async fn call_with(&self, token: &AccessToken, call: &Call) -> Result<Vec<u8>, ApiError> {
-        let transport = &self.client.0;
-        let Some(body) = &call.posted else {
-            let get = |client: &reqwest::Client| {
-                client.get(call.url.clone()).header(AUTHORIZATION, token.0.clone())
-            };
-            return transport.send(get).await;
-        };
-        let request = transport.client.post(call.url.clone()).header(AUTHORIZATION, token.0.clone());
-        transport.send_once(request.header(CONTENT_TYPE, JSON).body(body.clone())).await
+        let (transport, url) = (&self.client.0, &call.url);
+        let authorized = |request: RequestBuilder| request.header(AUTHORIZATION, token.0.clone());
+        match call.posted.clone() {
+            None => transport.send(|client| authorized(client.get(url.clone()))).await,
+            Some(body) => {
+                transport.send_once(|client| authorized(client.post_json(url.clone(), body.into()))).await
+            }
+        }
     }
 
     /// The token, and whether it was fetched for this call.

@@ -29,7 +29,7 @@ impl AccountConfig {
         const URL: &str = "RIGHTFOOT_API_URL";
         let url = env.parsed_or(URL, BASE_URL.to_owned())?;
         let invalid = |why: String| ConfigError::Invalid { name: URL, value: url.clone(), why };
-        let mut config = ClientConfig::with_aws_endpoint(&url, env.var(AWS_ENDPOINT_URL).as_deref())
+        let mut config = ClientConfig::new(&url, env.var(AWS_ENDPOINT_URL).as_deref())
             .map_err(|error| invalid(error.to_string()))?;
         config.ca_bundle = CaBundle::from_env(env)?;
         Ok(Self {

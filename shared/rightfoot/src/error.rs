@@ -1,16 +1,11 @@
 //! Errors of the client. None holds anything that was sent or received (P8).
 
-use std::fmt;
 use std::time::Duration;
 
 use inbox_core::poll::PollResult;
+use inbox_http_client::{HttpError, UnavailableReason};
 
 use crate::failed_authorizers::FailedAuthorizer;
-
-/// The client could not be built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the HTTP client cannot be built: no usable TLS roots?")]
-pub struct ClientBuildError;
 
 /// A failed call of Rightfoot's API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,23 +57,17 @@ pub enum ApiError {
     InvalidResponse(&'static str),
 }
 
-/// Reasons why there is no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnavailableReason {
-    /// No connection: nothing was sent.
-    NotConnected,
-    /// The connection ended before the response did.
-    ConnectionLost,
-    /// The response took too long.
-    TimedOut,
-    /// Rightfoot answered 5xx.
-    ServerError,
+/// A failed exchange means the same at every API.
+impl From<HttpError> for ApiError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Unavailable(reason) => Self::Unavailable(reason),
+            HttpError::InvalidResponse(why) => Self::InvalidResponse(why),
+        }
+    }
 }
 
 impl ApiError {
-    /// The response is larger than the limit.
-    pub(crate) const TOO_LARGE: Self = Self::InvalidResponse("too large");
-
     /// A stable name for logs and metrics.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -130,36 +119,6 @@ impl ApiError {
             | Self::RateLimited { .. }
             | Self::Declined { .. } => false,
         }
-    }
-}
-
-impl UnavailableReason {
-    /// A stable name for logs and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotConnected => "not_connected",
-            Self::ConnectionLost => "connection_lost",
-            Self::TimedOut => "timed_out",
-            Self::ServerError => "server_error",
-        }
-    }
-
-    /// Classifies a failed exchange. The error itself is dropped: its text contains the URL.
-    pub(crate) fn from_reqwest(error: &reqwest::Error) -> Self {
-        if error.is_connect() {
-            // Checked first: such an error may be a time-out as well.
-            Self::NotConnected
-        } else if error.is_timeout() {
-            Self::TimedOut
-        } else {
-            Self::ConnectionLost
-        }
-    }
-}
-
-impl fmt::Display for UnavailableReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

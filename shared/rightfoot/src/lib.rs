@@ -15,8 +15,8 @@
 //! Nothing is logged here, and neither an error nor a `Debug` shows the key, an id, a URL or a body (P8).
 
 mod account;
-mod config;
-mod content_encoding;
+mod api_key;
+mod base_url;
 mod error;
 mod failed_authorizers;
 mod lenient_values;
@@ -35,9 +35,11 @@ use inbox_core::time::UnixMillis;
 use reqwest::Url;
 
 pub use account::{AccountConfig, RightfootAccount};
-pub use config::{ApiKey, BASE_URL, ClientConfig, InvalidApiKey, InvalidApiUrl};
-pub use error::{ApiError, ClientBuildError, UnavailableReason};
+pub use api_key::{ApiKey, InvalidApiKey};
+pub use base_url::BASE_URL;
+pub use error::ApiError;
 pub use failed_authorizers::FailedAuthorizer;
+pub use inbox_http_client::{ClientBuildError, ClientConfig, InvalidApiUrl, UnavailableReason};
 pub use responses::{CreatedSchedule, SkippedRows, SubmittedBatch};
 
 use pager::{ListEnd, Pager};
@@ -135,7 +137,7 @@ impl RightfootClient {
         key: &ApiKey,
         body: impl Into<Bytes>,
     ) -> Result<SubmittedBatch, ApiError> {
-        let url = self.0.config().endpoint(&["balance_requests"])?;
+        let url = self.0.endpoint(&["balance_requests"])?;
         let answer = self.0.send(key, &ApiRequest::PostIdempotent(url, body.into())).await?;
         responses::parse_submitted_batch(&answer)
     }
@@ -149,7 +151,7 @@ impl RightfootClient {
         key: &ApiKey,
         body: impl Into<Bytes>,
     ) -> Result<CreatedSchedule, ApiError> {
-        let url = self.0.config().endpoint(&["monitoring", "scheduled_balance_request"])?;
+        let url = self.0.endpoint(&["monitoring", "scheduled_balance_request"])?;
         let answer = self.0.send(key, &ApiRequest::PostNonIdempotent(url, body.into())).await?;
         responses::parse_created_schedule(&answer)
     }
@@ -169,7 +171,7 @@ impl RightfootClient {
 
     /// Starts to read the same list page by page, for callers that need not hold all of it at once.
     pub fn balance_pager(&self, batch_id: &Id) -> Result<BalancePager, ApiError> {
-        let mut url = self.0.config().endpoint(&["balances"])?;
+        let mut url = self.0.endpoint(&["balances"])?;
         url.query_pairs_mut()
             .append_pair("batchId", batch_id.as_str())
             // Always sent, because the default is not documented.
@@ -189,7 +191,7 @@ impl RightfootClient {
 
     /// Reads the state of a schedule.
     pub async fn schedule(&self, key: &ApiKey, schedule_id: &Id) -> Result<ScheduleState, ApiError> {
-        let url = self.0.config().endpoint(&["monitoring", "schedules", schedule_id.as_str()])?;
+        let url = self.0.endpoint(&["monitoring", "schedules", schedule_id.as_str()])?;
         let answer = self.0.send(key, &ApiRequest::Get(url)).await?;
         responses::parse_schedule(&answer, schedule_id)
     }
@@ -206,7 +208,7 @@ impl RightfootClient {
         since: UnixMillis,
     ) -> Result<AuthorizerHistory, ApiError> {
         let segments = ["monitoring", "authorizers", authorizer.as_str(), "history"];
-        let mut url = self.0.config().endpoint(&segments)?;
+        let mut url = self.0.endpoint(&segments)?;
         url.query_pairs_mut().append_pair("limit", &PAGE_ROWS.to_string());
         let read = |body: &[u8]| responses::parse_history_page(body, authorizer);
         let is_older = |entry: &HistoryEntry| entry.run_at < since;

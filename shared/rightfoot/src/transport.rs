@@ -1,28 +1,14 @@
 //! Sends requests: retries, time-outs, and the meaning of each HTTP status.
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use inbox_aws::clock::Clock;
-use inbox_core::time::UnixMillis;
-use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
-};
-use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect, retry};
+use inbox_http_client::{ClientConfig, HttpClient, UnavailableReason};
+use reqwest::header::AUTHORIZATION;
+use reqwest::{RequestBuilder, Url};
 
-use crate::{ApiError, ApiKey, ClientBuildError, ClientConfig, UnavailableReason};
-use crate::{content_encoding, responses};
-
-/// Most attempts of a request.
-const ATTEMPTS_MAX: u32 = 3;
-/// Size limit of a response, before and after it is decoded.
-pub(crate) const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
-/// Upper limit of `Retry-After`.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// Maximum idle time of a connection: a process that was frozen meanwhile finds it dead.
-const POOL_IDLE_MAX: Duration = Duration::from_secs(20);
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+use crate::base_url::{endpoint, without_version};
+use crate::{ApiError, ApiKey, ClientBuildError, responses};
 
 /// A request, by what may be retried.
 pub(crate) enum ApiRequest {
@@ -40,52 +26,24 @@ struct AttemptError {
     retry_after: Option<Duration>,
 }
 
-impl From<ApiError> for AttemptError {
-    fn from(error: ApiError) -> Self {
-        Self { error, retry_after: None }
+impl<E: Into<ApiError>> From<E> for AttemptError {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), retry_after: None }
     }
 }
 
 /// Sends requests, with retries.
 #[derive(Clone)]
-pub(crate) struct Transport {
-    get_client: Client,
-    /// For requests that must not be sent twice: never on a connection that may have died meanwhile.
-    post_client: Client,
-    config: ClientConfig,
-}
+pub(crate) struct Transport(HttpClient);
 
 impl Transport {
     pub(crate) fn new(config: ClientConfig) -> Result<Self, ClientBuildError> {
-        let pem = config.ca_bundle.as_ref().map_or("", |bundle| bundle.pem());
-        let trusted = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| ClientBuildError)?;
-        let client = || {
-            let client = Client::builder();
-            // Plain HTTP to a local simulated API checks no certificate: skip loading the system's.
-            let client = match config.is_https() {
-                true => client.tls_certs_merge(trusted.clone()),
-                false => client.tls_certs_only([]),
-            };
-            client
-                .user_agent(concat!("balance-inbox/", env!("CARGO_PKG_VERSION")))
-                // Every request carries the key, which must not be sent in the clear.
-                .https_only(config.is_https())
-                .no_proxy()
-                .redirect(redirect::Policy::none())
-                // `send` decides about retries, because it knows what may be repeated.
-                .retry(retry::never())
-                .connect_timeout(config.connect_timeout)
-        };
-        let get_client = client().timeout(config.request_timeout).pool_idle_timeout(POOL_IDLE_MAX).build();
-        let post_client = client().timeout(config.post_timeout).pool_max_idle_per_host(0).build();
-        let built =
-            get_client.and_then(|get_client| post_client.map(|post_client| (get_client, post_client)));
-        let (get_client, post_client) = built.map_err(|_| ClientBuildError)?;
-        Ok(Self { get_client, post_client, config })
+        HttpClient::new(without_version(config)).map(Self)
     }
 
-    pub(crate) fn config(&self) -> &ClientConfig {
-        &self.config
+    /// The URL of `/v1/<segments>`.
+    pub(crate) fn endpoint(&self, segments: &[&str]) -> Result<Url, ApiError> {
+        Ok(endpoint(self.0.config(), segments)?)
     }
 
     /// Sends a request, with retries. Returns the body of a successful response.
@@ -100,7 +58,7 @@ impl Transport {
             };
             attempts += 1;
             // No `POST` is sent again after its time limit.
-            let in_time = !request.is_post() || started.elapsed() < self.config.post_timeout;
+            let in_time = !request.is_post() || started.elapsed() < self.0.config().post_timeout;
             let Some(pause) = self.retry_delay(request, &error, attempts).filter(|_| in_time) else {
                 return Err(final_error(unknown_outcome, error.error));
             };
@@ -112,19 +70,14 @@ impl Transport {
     }
 
     async fn attempt(&self, key: &ApiKey, request: &ApiRequest) -> Result<Vec<u8>, AttemptError> {
-        let request_builder = self.prepare(request).header(AUTHORIZATION, key.bearer());
-        let request_builder =
-            request_builder.header(ACCEPT, JSON).header(ACCEPT_ENCODING, content_encoding::ACCEPTED);
-        let response = request_builder
-            .send()
-            .await
-            .map_err(|error| ApiError::Unavailable(UnavailableReason::from_reqwest(&error)))?;
-        let retry_after = retry_after(response.headers(), Clock::system().now());
-        match check_status(request, response.status().as_u16(), retry_after) {
-            Ok(()) => Ok(read_body(response).await?),
+        let response = self.0.send(self.prepare(request).header(AUTHORIZATION, key.bearer())).await?;
+        let retry_after = response.retry_after;
+        match check_status(request, response.status(), retry_after) {
+            Ok(()) => Ok(response.read_body().await?),
             Err(ApiError::Declined { status, .. }) => {
                 // The status decides; the authorizers are an extra.
-                let failed = read_body(response)
+                let failed = response
+                    .read_body()
                     .await
                     .map(|body| responses::parse_failed_authorizers_of_error(&body))
                     .unwrap_or_default();
@@ -136,26 +89,19 @@ impl Transport {
 
     fn prepare(&self, request: &ApiRequest) -> RequestBuilder {
         match request {
-            ApiRequest::Get(url) => self.get_client.get(url.clone()),
+            ApiRequest::Get(url) => self.0.get(url.clone()),
             ApiRequest::PostIdempotent(url, body) | ApiRequest::PostNonIdempotent(url, body) => {
-                self.post_client.post(url.clone()).header(CONTENT_TYPE, JSON).body(body.clone())
+                self.0.post_json(url.clone(), body.clone())
             }
         }
     }
 
     /// The pause before the next attempt; `None` if there is none.
     fn retry_delay(&self, request: &ApiRequest, error: &AttemptError, attempts: u32) -> Option<Duration> {
-        if attempts >= ATTEMPTS_MAX || !request.may_retry_after(&error.error) {
-            return None;
-        }
-        let max_backoff =
-            self.config.backoff_base.saturating_mul(1 << (attempts - 1)).min(self.config.pause_max);
-        let backoff = max_backoff.mul_f64(fastrand::f64());
-        match error.retry_after {
-            // A longer pause is left to the caller.
-            Some(requested) => (requested <= self.config.pause_max).then(|| requested.max(backoff)),
-            None => Some(backoff),
-        }
+        request
+            .may_retry_after(&error.error)
+            .then(|| self.0.retry_pause(attempts, error.retry_after))
+            .flatten()
     }
 }
 
@@ -229,41 +175,6 @@ fn check_status(request: &ApiRequest, status: u16, retry_after: Option<Duration>
     }
 }
 
-/// `Retry-After` in either of its forms (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let delay = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number that does not fit asks for the longest pause.
-        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
-    } else {
-        let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        UnixMillis(0).plus(at).since(now)
-    };
-    Some(delay.min(RETRY_AFTER_MAX))
-}
-
-/// Reads and decodes the whole body, within the size limit.
-async fn read_body(mut response: Response) -> Result<Vec<u8>, ApiError> {
-    let max_bytes = u64::try_from(ANSWER_MAX_BYTES).unwrap_or(u64::MAX);
-    if response.content_length().is_some_and(|length| length > max_bytes) {
-        return Err(ApiError::TOO_LARGE);
-    }
-    let headers = std::mem::take(response.headers_mut());
-    let mut body = Vec::new();
-    // Chunk by chunk, because a response need not state its length.
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| ApiError::Unavailable(UnavailableReason::from_reqwest(&error)))?
-    {
-        if body.len().saturating_add(chunk.len()) > ANSWER_MAX_BYTES {
-            return Err(ApiError::TOO_LARGE);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    content_encoding::decode_body(&headers, body, ANSWER_MAX_BYTES)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,50 +185,6 @@ mod tests {
 
     fn post_once() -> ApiRequest {
         ApiRequest::PostNonIdempotent(Url::parse("https://a.test").unwrap(), Bytes::new())
-    }
-
-    fn parse_retry_after(value: &'static str) -> Option<Duration> {
-        let headers = [(RETRY_AFTER, HeaderValue::from_static(value))].into_iter().collect();
-        retry_after(&headers, UnixMillis(784_111_767_000))
-    }
-
-    #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let secs = |secs| Some(Duration::from_secs(secs));
-        assert_eq!(parse_retry_after("120"), secs(120));
-        assert_eq!(parse_retry_after("0"), secs(0));
-        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), secs(10));
-        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:17 GMT"), secs(0), "the past is now");
-        for most in ["99999999999999999999999", "86401", "Fri, 31 Dec 9999 23:59:59 GMT"] {
-            assert_eq!(parse_retry_after(most), secs(86_400));
-        }
-        for nothing in ["", "-1", "1.5", "soon", "1 s"] {
-            assert_eq!(parse_retry_after(nothing), None, "{nothing}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), UnixMillis(0)), None);
-    }
-
-    #[test]
-    fn pauses_are_spread_from_nothing_to_twice_as_much_each_time() {
-        let transport = Transport::new(ClientConfig::new("https://a.test").unwrap()).unwrap();
-        let attempt_error =
-            |retry_after| AttemptError { error: ApiError::RateLimited { retry_after }, retry_after };
-        let range = |attempts| {
-            let pauses = (0..2_000)
-                .map(|_| transport.retry_delay(&get(), &attempt_error(None), attempts).unwrap().as_millis());
-            let pauses: Vec<_> = pauses.collect();
-            (pauses.iter().min().copied().unwrap(), pauses.iter().max().copied().unwrap())
-        };
-        for (attempts, longest) in [(1, 200), (2, 400)] {
-            let (least, most) = range(attempts);
-            assert!(least < longest / 4 && (longest * 3 / 4..=longest).contains(&most), "{least} to {most}");
-        }
-        assert_eq!(transport.retry_delay(&get(), &attempt_error(None), 3), None, "at most three attempts");
-
-        let asked = |secs| transport.retry_delay(&get(), &attempt_error(Some(Duration::from_secs(secs))), 1);
-        assert_eq!(asked(2), Some(Duration::from_secs(2)));
-        assert_eq!(asked(3), None);
-        assert!(asked(0).unwrap() <= Duration::from_millis(200));
     }
 
     #[test]

@@ -122,7 +122,7 @@ async fn an_authorizers_own_threshold_beats_the_default_of_a_schedule_that_is_tr
     })
     .await;
     let body = json!({"name": "theirs", "interval_days": 1, "authorizers": AROUND_THRESHOLD.map(|(id, _)| authorizer_json(id))});
-    let client = RightfootClient::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
+    let client = RightfootClient::new(ClientConfig::new(&it.api_url, None).unwrap()).unwrap();
     let key = ApiKey::new(API_KEY).unwrap();
     let schedule = client.create_schedule(&key, body.to_string()).await.unwrap().schedule_id;
     let answer = it

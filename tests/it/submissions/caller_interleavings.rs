@@ -50,7 +50,7 @@ pub(crate) fn requests_function(world: &World, api_url: &str) -> RightfootReques
     let config = rightfoot_requests::Config {
         common: stack::common_config(&world.stack.events_queue_url),
         rightfoot: AccountConfig {
-            client: RightfootClient::new(inbox_rightfoot::ClientConfig::new(api_url).unwrap()).unwrap(),
+            client: RightfootClient::new(inbox_rightfoot::ClientConfig::new(api_url, None).unwrap()).unwrap(),
             secret_id: RIGHTFOOT_API_KEY_SECRET.to_owned(),
         },
         poll_timing: PollTiming::default(),

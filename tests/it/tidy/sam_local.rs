@@ -80,9 +80,9 @@ fn a_deployable_endpoint_and_rightfoots_url_follow_one_rule() {
         let endpoint = format!("http://{host}:9001");
         assert!(is_accepted(&endpoint));
         let rightfoot = format!("http://{host}:9002");
-        assert!(ClientConfig::with_aws_endpoint(&rightfoot, Some(&endpoint)).is_ok(), "{host}");
+        assert!(ClientConfig::new(&rightfoot, Some(&endpoint)).is_ok(), "{host}");
         // As on AWS.
-        assert!(ClientConfig::with_aws_endpoint(&rightfoot, None).is_err(), "{host}");
+        assert!(ClientConfig::new(&rightfoot, None).is_err(), "{host}");
     }
 }
 

@@ -62,7 +62,7 @@ async fn p10_a_schedule_with_only_a_minted_url_is_published_within_minutes() {
     })
     .await;
     let minted = it.request(json!({"action": "webhook_url", "subject": "nightly"})).await;
-    let client = RightfootClient::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
+    let client = RightfootClient::new(ClientConfig::new(&it.api_url, None).unwrap()).unwrap();
     let schedule = json!({
         "name": "Nightly", "interval_days": 1, "threshold_amount": 100, "webhook": minted["webhook_url"],
         "authorizers": (["a", "b", "c", "d"].map(authorizer_json)),
@@ -178,7 +178,7 @@ async fn p10_an_untracked_alert_before_its_row_is_published_once_the_row_is_ther
         rightfoot.processing_time = MINUTE * 20;
     })
     .await;
-    let client = RightfootClient::new(ClientConfig::new(&it.api_url).unwrap()).unwrap();
+    let client = RightfootClient::new(ClientConfig::new(&it.api_url, None).unwrap()).unwrap();
     let body = json!({"authorizers": (["a", "b"].map(authorizer_json))}).to_string();
     let batch = client.submit_batch(&ApiKey::new(API_KEY).unwrap(), body).await.unwrap().batch_id;
     let batch = batch.as_str();

@@ -14,9 +14,9 @@ use axum::routing::{get, post};
 use inbox_core::fynapse_api::credentials::ClientCredentials;
 use inbox_core::fynapse_api::paging::PageRequest;
 use inbox_core::id::Id;
+use inbox_http_client::RESPONSE_MAX_BYTES;
 use tokio::net::TcpListener;
 
-use crate::transport::ANSWER_MAX_BYTES;
 use crate::{ApiError, ClientConfig, FynapseClient, FynapseSession, UnavailableReason};
 
 /// The stub's answer to a request, by the number of requests of this kind before it.
@@ -152,15 +152,15 @@ async fn what_is_final_is_named_and_not_repeated() {
         (|_| (404, Vec::new()), ApiError::NotFound),
         (|_| (400, Vec::new()), ApiError::Declined(400)),
         (|_| (302, Vec::new()), ApiError::InvalidResponse("a redirect")),
-        (|_| (200, vec![b' '; ANSWER_MAX_BYTES + 1]), ApiError::InvalidResponse("too large")),
+        (|_| (200, vec![b' '; RESPONSE_MAX_BYTES + 1]), ApiError::InvalidResponse("too large")),
     ];
     for (answer, expected) in answers {
         let stub = Stub::new(new_token, answer);
         assert_eq!(deliveries(&stub.session().await).await, Err(expected));
         assert_eq!(stub.count("list "), 1);
     }
-    let stub = Stub { headers: &[("content-encoding", "gzip")], ..Stub::new(new_token, empty_list) };
-    let encoded = ApiError::InvalidResponse("an encoded body");
+    let stub = Stub { headers: &[("content-encoding", "br")], ..Stub::new(new_token, empty_list) };
+    let encoded = ApiError::InvalidResponse("content-encoding br, which was not asked for");
     assert_eq!(deliveries(&stub.session().await).await, Err(encoded));
     let tokens: [Answer; 3] = [
         |_| (200, b"{}".to_vec()),

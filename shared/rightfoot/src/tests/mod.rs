@@ -30,7 +30,7 @@ fn at(text: &str) -> UnixMillis {
 
 /// Time-outs long enough for a busy machine, and almost no pauses.
 fn config(base_url: &str) -> ClientConfig {
-    let mut config = ClientConfig::new(base_url).unwrap();
+    let mut config = ClientConfig::new(base_url, None).unwrap();
     config.backoff_base = Duration::from_millis(1);
     config
 }

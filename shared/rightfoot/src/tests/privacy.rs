@@ -75,7 +75,7 @@ fn p8_the_client_its_key_and_its_configuration_show_nothing() {
     debug_hides(&config);
     let api = crate::RightfootClient::new(config).unwrap();
     assert_eq!(format!("{api:?}"), "RightfootClient");
-    hides(&ClientConfig::new("https://user:canary@127.0.0.1").unwrap_err());
+    hides(&ClientConfig::new("https://user:canary@127.0.0.1", None).unwrap_err());
     hides(&crate::ApiKey::new("canary canary").unwrap_err());
     hides(&crate::ClientBuildError);
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime};
 
+use inbox_http_client::RESPONSE_MAX_BYTES;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::stub::{StubReply, StubServer, reply};
 use super::{client, config, id, key};
-use crate::transport::ANSWER_MAX_BYTES;
 use crate::{ApiError, BatchBalances, RightfootClient, SkippedRows, UnavailableReason};
 
 const BATCH: &str = r#"{"batch_id":"b"}"#;
@@ -254,7 +254,7 @@ async fn no_answer_is_read_beyond_its_largest_size() {
         let head = r#"{"balances":[],"pad":""#;
         format!("{head}{}\"}}", "x".repeat(size - head.len() - 2))
     };
-    let (fits, too_large) = (body(ANSWER_MAX_BYTES), body(ANSWER_MAX_BYTES + 1));
+    let (fits, too_large) = (body(RESPONSE_MAX_BYTES), body(RESPONSE_MAX_BYTES + 1));
     for (answer, expected) in [(fits, Ok(empty())), (too_large, Err(ApiError::InvalidResponse("too large")))]
     {
         let response = reply(200, answer);
@@ -275,7 +275,7 @@ async fn no_answer_is_read_beyond_its_largest_size() {
 #[tokio::test]
 async fn a_declined_request_stays_declined_when_its_body_is_unreadable() {
     let refused = Err(ApiError::Declined { status: 400, failed: vec![] });
-    let stub = StubServer::with([reply(400, "x".repeat(ANSWER_MAX_BYTES + 1))]).await;
+    let stub = StubServer::with([reply(400, "x".repeat(RESPONSE_MAX_BYTES + 1))]).await;
     assert_eq!(client(&stub).submit_batch(&key(), "{}").await, refused);
     let (api, _) = raw_server(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 99\r\n\r\n{").await;
     assert_eq!(api.submit_batch(&key(), "{}").await, refused);

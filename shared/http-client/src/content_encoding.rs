@@ -1,11 +1,11 @@
-//! Decodes the content codings of responses (RFC 9110, 8.4). A proxy may compress what Rightfoot does not.
+//! Decodes the content codings of responses (RFC 9110, 8.4). A proxy may compress what the API does not.
 
 use std::io::{self, Read};
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 
-use crate::ApiError;
+use crate::HttpError;
 
 /// The codings that [`decode_body`] decodes, for `Accept-Encoding`.
 pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate");
@@ -14,7 +14,11 @@ pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, deflate
 const ZLIB_METHOD: u8 = 8;
 
 /// Decodes the body by its headers. The decoded body may have at most `max_bytes` bytes.
-pub(crate) fn decode_body(headers: &HeaderMap, body: Vec<u8>, max_bytes: usize) -> Result<Vec<u8>, ApiError> {
+pub(crate) fn decode_body(
+    headers: &HeaderMap,
+    body: Vec<u8>,
+    max_bytes: usize,
+) -> Result<Vec<u8>, HttpError> {
     let mut codings = Vec::new();
     for line in headers.get_all(CONTENT_ENCODING) {
         let line = line.to_str().map_err(|_| unsupported(""))?;
@@ -35,18 +39,18 @@ pub(crate) fn decode_body(headers: &HeaderMap, body: Vec<u8>, max_bytes: usize) 
     })
 }
 
-fn read_limited(decoder: impl Read, max_bytes: usize) -> Result<Vec<u8>, ApiError> {
+fn read_limited(decoder: impl Read, max_bytes: usize) -> Result<Vec<u8>, HttpError> {
     // One byte more than allowed shows that the body is too large, without decoding all of it.
     let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
     let mut body = Vec::new();
     let read: io::Result<usize> = decoder.take(limit).read_to_end(&mut body);
-    read.map_err(|_| ApiError::InvalidResponse("its content-encoding cannot be decoded"))?;
-    if body.len() > max_bytes { Err(ApiError::TOO_LARGE) } else { Ok(body) }
+    read.map_err(|_| HttpError::InvalidResponse("its content-encoding cannot be decoded"))?;
+    if body.len() > max_bytes { Err(HttpError::TOO_LARGE) } else { Ok(body) }
 }
 
 /// The error for a coding; it names only registered ones.
-fn unsupported(coding: &str) -> ApiError {
-    ApiError::InvalidResponse(match coding {
+fn unsupported(coding: &str) -> HttpError {
+    HttpError::InvalidResponse(match coding {
         "br" => "content-encoding br, which was not asked for",
         "compress" | "x-compress" => "content-encoding compress, which was not asked for",
         "dcb" => "content-encoding dcb, which was not asked for",
@@ -87,7 +91,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn decode_with(codings: &[&'static str], body: &[u8]) -> Result<Vec<u8>, ApiError> {
+    fn decode_with(codings: &[&'static str], body: &[u8]) -> Result<Vec<u8>, HttpError> {
         let lines = codings.iter().map(|line| (CONTENT_ENCODING, HeaderValue::from_static(line)));
         decode_body(&lines.collect(), body.to_vec(), 1_000)
     }
@@ -116,7 +120,7 @@ mod tests {
 
     #[test]
     fn other_codings_are_named_and_corrupt_bodies_are_invalid() {
-        let unasked = |coding| Err(ApiError::InvalidResponse(coding));
+        let unasked = |coding| Err(HttpError::InvalidResponse(coding));
         assert_eq!(decode_with(&["br"], BODY), unasked("content-encoding br, which was not asked for"));
         assert_eq!(
             decode_with(&["gzip, zstd"], BODY),
@@ -134,11 +138,11 @@ mod tests {
     fn the_largest_size_holds_after_decoding() {
         assert_eq!(decode_with(&["gzip"], &gzip(&[b' '; 1_000])).map(|body| body.len()), Ok(1_000));
         for bomb in [gzip(&[b' '; 1_001]), gzip(&vec![b' '; 50_000_000])] {
-            assert_eq!(decode_with(&["gzip"], &bomb), Err(ApiError::TOO_LARGE));
+            assert_eq!(decode_with(&["gzip"], &bomb), Err(HttpError::TOO_LARGE));
         }
         assert_eq!(
             decode_with(&["gzip, gzip"], &gzip(&gzip(&vec![b' '; 50_000_000]))),
-            Err(ApiError::TOO_LARGE)
+            Err(HttpError::TOO_LARGE)
         );
     }
 
