@@ -90,6 +90,25 @@ async fn p1_an_event_that_was_accepted_and_is_not_here_is_the_loudest_alarm() {
 }
 
 #[tokio::test]
+async fn p1_a_lost_event_gets_its_second_look_however_old_it_is() {
+    // Found in the first check of all, which reads deliveries of any age; and after an outage of the auditor.
+    for (age, outage) in [(DAY * 6, MINUTE * 15), (MINUTE * 15, DAY * 6)] {
+        let it = FynapseWorld::new().await;
+        for event_id in ["e-1", "e-2"] {
+            it.deliver(event_id).await;
+        }
+        it.world.expire_items("fynapse#event#e-2").await;
+        it.world.advance(age);
+        assert_eq!(it.run_auditor().await["lost"], 0, "the first look");
+        it.world.advance(outage);
+        it.deliver("e-3").await;
+        assert_eq!(it.run_auditor().await["lost"], 1, "{age:?} {outage:?}");
+        it.world.advance(MINUTE * 15);
+        assert_eq!(it.run_auditor().await["lost"], 0, "once");
+    }
+}
+
+#[tokio::test]
 async fn a_record_that_has_expired_is_not_lost() {
     let it = FynapseWorld::new().await;
     it.deliver("e-1").await;
@@ -135,6 +154,7 @@ async fn p4_a_payload_in_the_list_is_recorded_with_the_origin_poll() {
     assert_eq!(record["payload"].as_b().unwrap().as_ref(), outgoing.body.as_ref());
     assert_eq!(it.world.drain_event_ids().await, ["fynapse/event/e-1"]);
     assert_eq!(it.missed().await, [], "nothing is left to do");
+    it.world.advance(MINUTE * 15);
     let settled = json!({"pages": 1, "listed": {"DEAD_LETTER": 1}, "is_complete": true});
     assert_eq!(counts(&it.run_auditor().await), settled);
 
@@ -154,10 +174,13 @@ async fn a_long_list_is_read_over_several_runs() {
     }
     assert_eq!(counts(&it.run_auditor().await), json!({"pages": 100, "listed": {"PENDING": 100}}));
     let state = it.world.item("fynapse#subscription#local-subscription", "check").await.unwrap();
-    assert_eq!(text(&state, "next_page"), r#"{"number":{"page":100,"first":0}}"#);
+    assert_eq!(
+        text(&state, "next_page"),
+        r#"{"request":{"number":{"page":100,"first":0}},"may_be_missing":false}"#
+    );
     let rest = json!({"pages": 50, "listed": {"PENDING": 50}, "is_complete": true});
     assert_eq!(counts(&it.run_auditor().await), rest);
-    // The next check reads the newest ones, and those of the overlap of 76 hours.
+    // The next check reads the newest ones, and those of the overlap of 90 hours.
     it.world.advance(DAY * 4);
     assert_eq!(it.run_auditor().await["pages"], 100);
     assert_eq!(it.run_auditor().await["is_complete"], true);

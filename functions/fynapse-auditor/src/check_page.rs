@@ -39,10 +39,15 @@ impl FynapseAuditor {
         let recorded = self.checks.recorded_events(&event_ids).await?;
         let now = self.recorder.clock().now();
         if !recorded.is_empty() {
-            state.ids_matched_at.get_or_insert(now);
+            state.ids_matched_at = Some(now);
         }
-        let is_recorded = |it: &&ListedDelivery| it.event_id.as_ref().is_some_and(|id| recorded.contains(id));
-        let unmatched: Vec<_> = ended.into_iter().filter(|it| !is_recorded(it)).collect();
+        let mut unmatched = Vec::new();
+        for delivery in ended {
+            match delivery.event_id.as_ref().and_then(|id| recorded.get(id)) {
+                Some(polled_at) => settle_recorded(delivery, *polled_at, state, run),
+                None => unmatched.push(delivery),
+            }
+        }
         if unmatched.is_empty() {
             return Ok(());
         }
@@ -51,7 +56,7 @@ impl FynapseAuditor {
             let comparable = now.minus(Duration::from_secs(DELIVERY_COMPARABLE_DAYS * 86_400));
             *here = self.checks.events_since(since.map_or(comparable, |since| since.max(comparable))).await?;
         }
-        here.are_ids_comparable = state.ids_matched_at.is_some();
+        here.are_ids_comparable = state.are_ids_comparable(now);
         for delivery in unmatched {
             // The rest is judged by the next run, which reads the page again.
             if Instant::now() >= stop_at {
@@ -79,58 +84,92 @@ impl FynapseAuditor {
             Finding::Waits => {}
             Finding::Settled => state.forget_absent(reference),
             Finding::NotComparable => run.not_comparable += 1,
-            Finding::Absent => state.note_absent(reference, now),
+            Finding::Absent => state.note_absent(reference, delivery.dated_at.unwrap_or(now), now),
             Finding::Missed(reason) => {
-                self.report_missed(delivery, reason, state.reported_until, run).await?;
+                if let Err(error) = self.report_missed(delivery, reason, state, run).await {
+                    // It may be stored all the same.
+                    run.write_failed_at.get_or_insert(now);
+                    return Err(error);
+                }
                 state.forget_absent(reference);
             }
         }
         Ok(())
     }
 
-    /// Records the event if the list holds its payload, and otherwise saves what is known of it; reports it unless that was done.
+    /// Records the event if the list holds its payload, and otherwise saves what is known of it; reports it unless an earlier run did.
     async fn report_missed(
         &self,
         delivery: &ListedDelivery,
         reason: MissedReason,
-        reported_until: Option<UnixMillis>,
+        state: &mut DeliveryCheckItem,
         run: &mut CheckSummary,
     ) -> Result<(), AwsError> {
         let now = self.recorder.clock().now();
         // The record of an older one may have expired, and its event would be published again.
-        let event = polled_event(delivery, now).filter(|_| is_comparable(delivery, now));
-        let is_new = if let Some(event) = event {
-            self.record(&event, run).await?
-        } else if let Some(missed) = MissedDeliveryItem::new(delivery, reason, now) {
+        if let Some(event) = polled_event(delivery, now).filter(|_| is_comparable(delivery, now)) {
+            return self.record(delivery, &event, state, run).await;
+        }
+        if let Some(missed) = MissedDeliveryItem::new(delivery, reason, now) {
             let found_before = self.checks.save_missed(&missed).await?;
-            // The run that found it may have ended before it reported it.
-            found_before.is_none_or(|at| reported_until.is_none_or(|until| at > until))
-        } else {
-            false
-        };
-        if is_new {
-            count_missed(delivery, reason, run);
+            if found_before.is_none_or(|at| is_unreported(at, state)) {
+                count_missed(delivery, reason, run);
+            }
         }
         Ok(())
     }
 
-    /// Records an event, and enqueues it. Returns `true` if it is new.
-    async fn record(&self, event: &Event, run: &mut CheckSummary) -> Result<bool, AwsError> {
+    /// Records the event of a delivery, and enqueues it.
+    async fn record(
+        &self,
+        delivery: &ListedDelivery,
+        event: &Event,
+        state: &mut DeliveryCheckItem,
+        run: &mut CheckSummary,
+    ) -> Result<(), AwsError> {
         let in_time = |budget_ms| Instant::now() + Duration::from_millis(budget_ms);
-        if self.recorder.record(event, in_time(RECORD_BUDGET_MS)).await? != RecordOutcome::New {
-            return Ok(false);
+        let is_new = self.recorder.record(event, in_time(RECORD_BUDGET_MS)).await? == RecordOutcome::New;
+        let event_ids = delivery.event_id.iter().cloned().collect();
+        // A record that is not new may be that of a write whose response was lost.
+        for polled_at in self.checks.recorded_events(&event_ids).await?.values() {
+            settle_recorded(delivery, *polled_at, state, run);
         }
-        run.recovered += 1;
-        metrics::DELIVERY_RECOVERED.add(1);
         // If this fails, the relay sends it.
-        if let Some(error) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
+        if is_new && let Some(error) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
             tracing::warn!(target: "auditor", event_id = event.key().event_id(), %error, "not enqueued");
         }
-        Ok(true)
+        Ok(())
     }
 }
 
-fn count_missed(delivery: &ListedDelivery, reason: MissedReason, run: &mut CheckSummary) {
+/// Settles a delivery whose event is recorded. If the auditor made the record, and no earlier run has reported that, this one does.
+fn settle_recorded(
+    delivery: &ListedDelivery,
+    polled_at: Option<UnixMillis>,
+    state: &mut DeliveryCheckItem,
+    run: &mut CheckSummary,
+) {
+    let Some(reference) = delivery.reference() else { return };
+    state.forget_absent(reference);
+    if polled_at.is_some_and(|at| is_unreported(at, state))
+        && let Some(reason) = MissedReason::of(delivery.status)
+        && count_missed(delivery, reason, run)
+    {
+        run.recovered += 1;
+        metrics::DELIVERY_RECOVERED.add(1);
+    }
+}
+
+/// Returns `true` if what was found then may not have been reported.
+fn is_unreported(found_at: UnixMillis, state: &DeliveryCheckItem) -> bool {
+    state.unreported_since.is_some_and(|since| found_at >= since)
+}
+
+/// Counts a missed delivery. Returns `false` if this run did so before: a list that grows shows a delivery twice.
+fn count_missed(delivery: &ListedDelivery, reason: MissedReason, run: &mut CheckSummary) -> bool {
+    if !delivery.reference().is_some_and(|reference| run.counted.insert(reference.clone())) {
+        return false;
+    }
     match reason {
         MissedReason::Lost => {
             run.lost += 1;
@@ -144,4 +183,5 @@ fn count_missed(delivery: &ListedDelivery, reason: MissedReason, run: &mut Check
     let delivery_id = delivery.reference().map(|id| id.as_str());
     let event_id = delivery.event_key().map(|key| key.event_id());
     tracing::error!(target: "auditor", delivery_id, event_id, reason = reason.as_str(), "event missing");
+    true
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use inbox_aws::items::DeliveryCheckItem;
+use inbox_aws::AwsError;
+use inbox_aws::items::{DeliveryCheckItem, NextPage};
 use inbox_aws::secrets::fetch_stored_secret;
 use inbox_aws::stores::WriteOutcome;
 use inbox_aws::telemetry::metrics;
@@ -29,15 +30,25 @@ impl FynapseAuditor {
     /// Checks deliveries until the list has ended, the limit of pages is reached, or `budget` is used up.
     pub async fn run(&self, budget: Duration) -> CheckSummary {
         let mut run = CheckSummary::default();
-        match self.checks.state(&self.subscription_id).await {
-            Ok(mut state) => {
-                let result = self.continue_check(&mut state, Instant::now() + budget, &mut run).await;
-                self.end_run(state, result.err(), &mut run).await;
-            }
-            Err(error) => run.note_problem(&Problem::Aws(error)),
+        if let Err(error) = self.run_once(Instant::now() + budget, &mut run).await {
+            run.note_problem(&Problem::Aws(error));
         }
         run.report();
         run
+    }
+
+    async fn run_once(&self, stop_at: Instant, run: &mut CheckSummary) -> Result<(), AwsError> {
+        let mut state = self.checks.state(&self.subscription_id).await?;
+        let earlier_crash_at = state.unreported_since;
+        let now = self.recorder.clock().now();
+        state.started_at.get_or_insert(now);
+        state.unreported_since.get_or_insert(now);
+        if self.checks.save_state(&mut state).await? == WriteOutcome::Conflict {
+            tracing::warn!(target: "auditor", "another run goes on");
+            return Ok(());
+        }
+        let problem = self.continue_check(&mut state, stop_at, run).await.err();
+        self.end_run(state, problem, earlier_crash_at, run).await
     }
 
     /// Reads pages. What is read is noted in `state`.
@@ -48,38 +59,61 @@ impl FynapseAuditor {
         run: &mut CheckSummary,
     ) -> Result<(), Problem> {
         let session = self.begin_session().await?;
-        let now = self.recorder.clock().now();
-        state.started_at.get_or_insert(now);
         let since = state.wanted_since();
         let (mut pager, mut here) = (DeliveryPager::default(), EventsHere::default());
-        let mut request = state.next_page.take().unwrap_or(PageRequest::FIRST);
+        let is_whole_list = state.next_page.is_none();
+        let first = NextPage { request: PageRequest::FIRST, may_be_missing: false };
+        let mut next = state.next_page.clone().unwrap_or_else(|| first.clone());
         while run.pages < DELIVERY_PAGES_PER_RUN && Instant::now() < stop_at {
             // A failed page is read again by the next run.
-            state.next_page = Some(request.clone());
-            let (asked, page) = match self.read_page(&session, request, stop_at, run.pages == 0).await {
+            state.next_page = Some(next.clone());
+            let (asked, page) = match self.read_page(&session, next.request, stop_at).await {
                 Ok(read) => read,
                 // The page after the last one.
-                Err(Problem::Api(ApiError::NotFound | ApiError::Declined(_))) if pager.may_have_ended() => {
-                    complete(state, run);
-                    return Ok(());
+                Err(Problem::Api(ApiError::NotFound | ApiError::Declined(_))) if next.may_be_missing => {
+                    return self.end_list(state, is_whole_list, run);
                 }
                 Err(problem) => return Err(problem),
             };
             run.count_page(&page);
+            let were_ids_comparable = state.are_ids_comparable(self.recorder.clock().now());
             self.check_page(&page, state, &mut here, run, stop_at + LAST_PAGE).await?;
-            match pager.advance(asked, &page, since) {
-                PagingStep::Fetch(next) => request = next,
-                PagingStep::End => {
-                    complete(state, run);
-                    return Ok(());
-                }
-                PagingStep::Incomplete => {
-                    (state.next_page, state.started_at) = (None, None);
-                    return Err(Problem::MorePages);
+            let are_ids_comparable = state.are_ids_comparable(self.recorder.clock().now());
+            if are_ids_comparable && !were_ids_comparable && !asked.is_first() {
+                // The pages before this one could not be compared.
+                (pager, next) = (DeliveryPager::default(), first.clone());
+            } else {
+                match pager.advance(asked, &page, since) {
+                    PagingStep::Fetch(request) => {
+                        next = NextPage { request, may_be_missing: pager.may_have_ended() };
+                    }
+                    PagingStep::End => return self.end_list(state, is_whole_list, run),
+                    PagingStep::Incomplete => {
+                        restart(state);
+                        return Err(Problem::MorePages);
+                    }
                 }
             }
-            state.next_page = Some(request.clone());
+            state.next_page = Some(next.clone());
         }
+        Ok(())
+    }
+
+    /// The list was read as far as it is wanted: the check is complete.
+    fn end_list(
+        &self,
+        state: &mut DeliveryCheckItem,
+        is_whole_list: bool,
+        run: &mut CheckSummary,
+    ) -> Result<(), Problem> {
+        let started_at = state.started_at;
+        restart(state);
+        if is_whole_list && run.unknown_statuses > 0 && run.listed.is_empty() {
+            return Err(Problem::UnknownStatuses);
+        }
+        run.is_complete = true;
+        state.checked_at = started_at;
+        state.forget_old_absent(self.recorder.clock().now());
         Ok(())
     }
 
@@ -96,23 +130,19 @@ impl FynapseAuditor {
         Ok(self.client.session(credentials))
     }
 
-    /// Reads a page. If the first one of a run is declined, it is asked for in another way. Returns the request that was answered.
+    /// Reads a page. If the first one of a list is declined, it is asked for in another way. Returns the request that was answered.
     async fn read_page(
         &self,
         session: &FynapseSession,
         mut request: PageRequest,
         stop_at: Instant,
-        is_first: bool,
     ) -> Result<(PageRequest, DeliveryPage), Problem> {
         loop {
             let read = session.deliveries(&self.subscription_id, &request);
             let body = match timeout_at(stop_at + LAST_PAGE, read).await.map_err(|_| Problem::TimedOut)? {
                 Ok(body) => body,
-                // A later page that is gone is asked for from the start.
-                Err(error @ (ApiError::Declined(_) | ApiError::NotFound))
-                    if is_first && (error != ApiError::NotFound || !request.is_first()) =>
-                {
-                    match request.after_declined() {
+                Err(error) => {
+                    match request.after_declined().filter(|_| matches!(error, ApiError::Declined(_))) {
                         Some(other) => {
                             request = other;
                             continue;
@@ -120,43 +150,48 @@ impl FynapseAuditor {
                         None => return Err(Problem::Api(error)),
                     }
                 }
-                Err(error) => return Err(Problem::Api(error)),
             };
             return Ok((request, parse_page(&body).map_err(Problem::Answer)?));
         }
     }
 
-    /// Saves how far the run came, and what its problem was.
-    async fn end_run(&self, mut state: DeliveryCheckItem, problem: Option<Problem>, run: &mut CheckSummary) {
+    /// Saves how far the run came, and what its problem was. `earlier_crash_at` is the start of an earlier run that has not ended, if
+    /// the list was not read again since then.
+    async fn end_run(
+        &self,
+        mut state: DeliveryCheckItem,
+        problem: Option<Problem>,
+        earlier_crash_at: Option<UnixMillis>,
+        run: &mut CheckSummary,
+    ) -> Result<(), AwsError> {
         let now = self.recorder.clock().now();
         state.runs = state.runs.saturating_add(1);
+        state.ran_at = Some(now);
         if let Some(problem) = &problem {
             run.note_problem(problem);
-            // The page fails again and again: what is before it is read again, and so are new deliveries.
-            if run.pages == 0 && state.problem.is_some() {
+            let previous = state.problem.as_ref();
+            let runs_in_a_row = previous.map_or(1, |previous| previous.consecutive_polls(state.runs));
+            // What is before the page is read again, and so are new deliveries.
+            if run.pages == 0 && problem.attempts_of_page().is_some_and(|most| runs_in_a_row >= most) {
                 state.next_page = None;
             }
         }
-        state.forget_old_absent(now);
-        // What a run did not report, because a write failed or it crashed, the next one reports.
-        if !matches!(problem, Some(Problem::Aws(_))) {
-            state.reported_until = Some(now);
-        }
+        // What a crashed run had found is reported when the list has ended: its pages were read again by then.
+        let crash_at = earlier_crash_at.filter(|_| state.started_at.is_some());
+        state.unreported_since = [crash_at, run.write_failed_at].into_iter().flatten().min();
         state.problem = PollProblem::updated(state.problem.as_ref(), run.problem, state.runs, now);
         metrics::DELIVERY_CHECK_AGE.record(check_age(&state, now).as_secs());
-        match self.checks.save_state(&state).await {
-            Ok(WriteOutcome::Applied) => {}
+        if self.checks.save_state(&mut state).await? == WriteOutcome::Conflict {
             // Two runs at once: the other one has saved its own, and what this one has found is stored.
-            Ok(WriteOutcome::Conflict) => tracing::warn!(target: "auditor", "write conflict"),
-            Err(error) => run.note_problem(&Problem::Aws(error)),
+            tracing::warn!(target: "auditor", "write conflict");
         }
+        Ok(())
     }
 }
 
-fn complete(state: &mut DeliveryCheckItem, run: &mut CheckSummary) {
-    run.is_complete = true;
-    state.checked_at = state.started_at.take();
-    state.next_page = None;
+/// The next run begins at the start of the list.
+fn restart(state: &mut DeliveryCheckItem) {
+    (state.next_page, state.started_at) = (None, None);
 }
 
 /// The time since the start of the last complete check, or of the first one.

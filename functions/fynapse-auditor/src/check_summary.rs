@@ -1,6 +1,6 @@
 //! What a run has counted, and the problem that ended it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lambda_runtime::Diagnostic;
 use serde_json::{Value, json};
@@ -9,6 +9,8 @@ use inbox_aws::AwsError;
 use inbox_aws::telemetry::metrics;
 use inbox_core::fynapse_api::delivery_page::{DeliveryPage, UnusableAnswer};
 use inbox_core::fynapse_api::listed_delivery::DeliveryStatus;
+use inbox_core::id::Id;
+use inbox_core::time::UnixMillis;
 use inbox_fynapse::ApiError;
 
 /// The counts of one run.
@@ -34,6 +36,10 @@ pub struct CheckSummary {
     pub problem: Option<&'static str>,
     /// The first error that an operator has to fix, if any.
     pub error: Option<RunError>,
+    /// The missed deliveries that were counted: a list that grows shows some twice.
+    pub(crate) counted: BTreeSet<Id>,
+    /// The time of the first write that failed: what it should store may be stored.
+    pub(crate) write_failed_at: Option<UnixMillis>,
 }
 
 /// An error that fails the run, so that its operator is alarmed.
@@ -54,6 +60,8 @@ pub(crate) enum Problem {
     Answer(UnusableAnswer),
     /// The answers say that there is more, and not how to ask for it.
     MorePages,
+    /// No delivery of the list has a documented status.
+    UnknownStatuses,
     TimedOut,
     Aws(AwsError),
 }
@@ -73,8 +81,30 @@ impl Problem {
             Self::Answer(UnusableAnswer::NotJson) => "not_json",
             Self::Answer(UnusableAnswer::NoDeliveries { .. }) => "no_deliveries",
             Self::MorePages => "more_pages",
+            Self::UnknownStatuses => "unknown_statuses",
             Self::TimedOut => "timed_out",
             Self::Aws(_) => "aws_error",
+        }
+    }
+
+    /// The number of runs in a row after which a page is not asked for any more if it fails in this way; `None` if another page would
+    /// fail as well.
+    pub(crate) const fn attempts_of_page(&self) -> Option<u64> {
+        match self {
+            Self::Answer(_)
+            | Self::Api(ApiError::Declined(_) | ApiError::NotFound | ApiError::InvalidResponse(_)) => Some(2),
+            // Fynapse may be down for some time.
+            Self::Api(ApiError::Unavailable(_)) | Self::TimedOut => Some(8),
+            Self::Api(
+                ApiError::CredentialsRefused
+                | ApiError::TokenExpired
+                | ApiError::Forbidden
+                | ApiError::RateLimited,
+            )
+            | Self::Credentials(..)
+            | Self::MorePages
+            | Self::UnknownStatuses
+            | Self::Aws(_) => None,
         }
     }
 
@@ -86,6 +116,9 @@ impl Problem {
             Self::MorePages => {
                 "the answer says that the list has more deliveries, and not how to ask for them".to_owned()
             }
+            Self::UnknownStatuses => {
+                "no delivery of the list has a documented status: PENDING, DELIVERED, DEAD_LETTER or CANCELLED".to_owned()
+            }
             Self::TimedOut => "the page took longer than the run".to_owned(),
             Self::Aws(error) => error.to_string(),
         }
@@ -95,7 +128,7 @@ impl Problem {
 impl CheckSummary {
     pub(crate) fn count_page(&mut self, page: &DeliveryPage) {
         self.pages += 1;
-        self.unknown_statuses += page.unknown_statuses;
+        self.unknown_statuses += page.unknown_statuses.len();
         for delivery in &page.deliveries {
             *self.listed.entry(delivery.status).or_default() += 1;
         }
@@ -114,7 +147,11 @@ impl CheckSummary {
             }
             Problem::Aws(error) => RunError::Aws(error.clone()),
             // These are counted, and may pass.
-            Problem::Api(_) | Problem::Answer(_) | Problem::MorePages | Problem::TimedOut => return,
+            Problem::Api(_)
+            | Problem::Answer(_)
+            | Problem::MorePages
+            | Problem::UnknownStatuses
+            | Problem::TimedOut => return,
         };
         self.error.get_or_insert(error);
     }

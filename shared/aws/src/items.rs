@@ -43,7 +43,7 @@ pub use audit::AuditItem;
 pub use balance::BalanceItem;
 pub use batch::BatchItem;
 pub use bulk_replay::BulkReplay;
-pub use delivery_check::DeliveryCheckItem;
+pub use delivery_check::{DeliveryCheckItem, NextPage};
 pub use event_record::EventRecord;
 pub use missed_delivery::MissedDeliveryItem;
 pub use past_cycle::PastCycle;
@@ -155,17 +155,15 @@ mod tests {
         let mut state = DeliveryCheckItem::new(&id("s-1"));
         state.checked_at = Some(NOW);
         state.started_at = Some(UnixMillis(7));
-        state.next_page = Some(PageRequest::Number { page: 3, first: 1 });
+        let request = PageRequest::Number { page: 3, first: 1 };
+        state.next_page = Some(NextPage { request, may_be_missing: true });
         state.problem = Some(PollProblem { reason: "unavailable".to_owned(), since: NOW, first_poll: 2 });
         state.runs = 4;
-        let first = DeliveryCheckItem::from_item(&state.to_next_item()).unwrap();
-        assert_eq!((state.stored_rev(), first.stored_rev()), (None, Some(1)));
-        let second = DeliveryCheckItem::from_item(&first.to_next_item()).unwrap();
-        assert_eq!(second.stored_rev(), Some(2));
-        let facts = |it: &DeliveryCheckItem| {
-            (it.checked_at, it.started_at, it.next_page.clone(), it.problem.clone(), it.runs)
-        };
-        assert_eq!((facts(&first), facts(&second)), (facts(&state), facts(&state)));
+        (state.ran_at, state.unreported_since) = (Some(UnixMillis(8)), Some(UnixMillis(9)));
+        state.ids_matched_at = Some(UnixMillis(10));
+        state.note_absent(&id("d-1"), UnixMillis(11), UnixMillis(12));
+        assert_eq!((state.stored_rev(), state.next().stored_rev()), (None, Some(1)));
+        assert_eq!(DeliveryCheckItem::from_item(&state.next().to_item()), Some(state.next()));
     }
 
     #[test]

@@ -109,12 +109,57 @@ async fn what_was_lost_is_found_at_the_head_of_the_list() {
     assert_eq!(found(&it).await["lost"], 2);
 }
 
+/// The list begins with the oldest, and nothing shows that its ids are comparable before its last page.
+#[tokio::test]
+async fn what_was_lost_is_found_before_the_first_event_that_is_here() {
+    let it = FynapseWorld::new().await;
+    it.fynapse.configure(|list| {
+        (list.page_rows, list.is_oldest_first, list.has_idempotency_keys) = (1, true, false);
+    });
+    for event_id in ["e-1", "e-2"] {
+        it.add_ended(event_id, DeliveryStatus::Delivered);
+        it.world.advance(MINUTE);
+    }
+    it.deliver("e-3").await;
+    // Older than what a second check reads.
+    it.world.advance(HOUR * 24 * 5);
+    assert_eq!(it.run_auditor().await["is_complete"], true);
+    it.world.advance(MINUTE * 15);
+    assert_eq!(it.run_auditor().await["lost"], 2);
+}
+
+#[tokio::test]
+async fn a_list_whose_states_are_all_unknown_is_a_problem() {
+    let it = FynapseWorld::new().await;
+    let list = r#"[{"id":"d-1","status":"SENT"},{"id":"d-2","status":"FAILED"}]"#;
+    it.fynapse.configure(|it| it.scripted = Some((200, list.to_owned())));
+    let run = it.run_auditor().await;
+    assert_eq!((&run["problem"], &run["is_complete"]), (&json!("unknown_statuses"), &json!(false)));
+    let one_is_known = list.replace("SENT", "delivered");
+    it.fynapse.configure(|it| it.scripted = Some((200, one_is_known)));
+    assert_eq!(it.run_auditor().await["is_complete"], true);
+}
+
 #[tokio::test]
 async fn a_list_that_declines_the_page_after_the_last_one_has_ended() {
     let it = world_with(|list| (list.shape, list.declines_pages_beyond_end) = (ListShape::Array, true)).await;
     assert_eq!(found(&it).await, everything());
     it.add_ended("e-later", DeliveryStatus::DeadLetter);
     assert_eq!(found(&it).await["missed"], 1);
+}
+
+/// The run ends with the last page, and does not know that it is the last one.
+#[tokio::test]
+async fn a_list_that_ends_with_a_run_has_ended() {
+    let it = FynapseWorld::new().await;
+    it.fynapse.configure(|list| {
+        (list.shape, list.page_rows, list.declines_pages_beyond_end) = (ListShape::Array, 1, true);
+    });
+    for number in 0..100 {
+        it.add_ended(&format!("e-{number}"), DeliveryStatus::Pending);
+    }
+    assert_eq!(counts(&it.run_auditor().await), json!({"pages": 100, "listed": {"PENDING": 100}}));
+    assert_eq!(counts(&it.run_auditor().await), json!({"listed": {}, "is_complete": true}));
 }
 
 #[tokio::test]
@@ -124,7 +169,8 @@ async fn what_was_recorded_and_given_up_is_not_missed_days_later() {
     it.deliver("e-1").await;
     // Recorded, but every answer was lost.
     it.add_ended("e-1", DeliveryStatus::DeadLetter);
-    for _ in 0..3 {
+    // Longer than the keys of recorded events are searched.
+    for _ in 0..8 {
         it.run_auditor().await;
         it.world.advance(HOUR * 40);
     }

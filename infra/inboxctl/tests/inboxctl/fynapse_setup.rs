@@ -186,8 +186,8 @@ async fn no_secret_is_made_for_a_subscription_whose_secret_is_not_listed() {
         secret_ref: "on-another-page".to_owned(),
         event_types: vec![],
     });
-    let why = "the subscription made-by-hand at Fynapse signs with a secret that Fynapse's list does not show (searched for \
-               on-another-page): put its value into fynapse-signing by hand";
+    let why = "the subscription made-by-hand at Fynapse (id ours) signs with a secret that Fynapse's list does not show (searched for \
+               on-another-page): put its value into secret fynapse-signing by hand";
     for command in ["setup", "rotate"] {
         let ran = it.run(&format!("fynapse {command} --yes")).await;
         assert_eq!((ran.stderr, ran.exit_code), (format!("error: {why}\n"), 1));
@@ -200,7 +200,7 @@ async fn a_value_that_would_be_dropped_is_named_before() {
     let it = Setup::new().await;
     it.put(FYNAPSE_SECRET, r#"["local-fynapse-secret","b-2","c-3","d-4"]"#).await;
     let dry = it.run("fynapse setup --dry-run").await;
-    let step = "store its value in secret fynapse-signing, in front of the stored ones, and drop the last of these: 4 are the most\n";
+    let step = "store its value in secret fynapse-signing, in front of the stored ones, and drop the oldest stored value: 4 values are the most\n";
     assert!(dry.stdout.contains(step), "{}", dry.stdout);
 }
 

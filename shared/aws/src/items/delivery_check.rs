@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use inbox_core::fynapse_api::paging::PageRequest;
 use inbox_core::id::Id;
-use inbox_core::limits::{DELIVERY_ABSENT_MAX, DELIVERY_OVERLAP_SECS};
+use inbox_core::limits::{DELIVERY_ABSENT_MAX, DELIVERY_COMPARABLE_DAYS, DELIVERY_OVERLAP_SECS};
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
+use serde::{Deserialize, Serialize};
 
 use super::tracking_state::INITIAL_REV;
 use crate::table::attribute::Attribute;
@@ -26,17 +27,38 @@ pub struct DeliveryCheckItem {
     /// Start of the check that goes on.
     pub started_at: Option<UnixMillis>,
     /// The page with which it goes on; `None` for the first one.
-    pub next_page: Option<PageRequest>,
+    pub next_page: Option<NextPage>,
     /// The problem of the last runs, if any.
     pub problem: Option<PollProblem>,
     /// Number of runs.
     pub runs: u64,
-    /// Time until which every missed delivery that was found was reported. A run that does not come to its end does not change it.
-    pub reported_until: Option<UnixMillis>,
-    /// Time at which an event id of the list was first that of a recorded event: they are the ids of the webhooks.
+    /// End of the last run.
+    pub ran_at: Option<UnixMillis>,
+    /// The time since which what was found may not have been reported: the start of a run that has not ended, or the time of a write
+    /// whose outcome is not known.
+    pub unreported_since: Option<UnixMillis>,
+    /// Time at which an event id of the list was last that of a recorded event: they are the ids of the webhooks.
     pub ids_matched_at: Option<UnixMillis>,
-    /// Deliveries whose event was not found, by their reference, and the time of the first look.
-    absent: BTreeMap<String, i64>,
+    /// Deliveries whose event was not found, by their reference.
+    absent: BTreeMap<String, AbsentDelivery>,
+}
+
+/// The page with which a check goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextPage {
+    /// The request for it.
+    pub request: PageRequest,
+    /// True if the list may have ended before it: no answer has announced it.
+    pub may_be_missing: bool,
+}
+
+/// A delivery whose event was not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct AbsentDelivery {
+    /// The time of the first look, in milliseconds since 1970.
+    since: i64,
+    /// The time of the delivery itself.
+    dated_at: i64,
 }
 
 impl DeliveryCheckItem {
@@ -50,26 +72,36 @@ impl DeliveryCheckItem {
             next_page: None,
             problem: None,
             runs: 0,
-            reported_until: None,
+            ran_at: None,
+            unreported_since: None,
             ids_matched_at: None,
             absent: BTreeMap::new(),
         }
     }
 
-    /// The time from which on a check reads deliveries; `None` for all of them.
+    /// The time from which on a check reads deliveries; `None` for all of them. It reaches back to those that need another look.
     pub fn wanted_since(&self) -> Option<UnixMillis> {
-        self.checked_at.map(|at| at.minus(Duration::from_secs(DELIVERY_OVERLAP_SECS)))
+        let overlap = self.checked_at?.minus(Duration::from_secs(DELIVERY_OVERLAP_SECS));
+        let absent = self.absent.values().map(|it| UnixMillis(it.dated_at)).min();
+        Some(absent.map_or(overlap, |absent| absent.min(overlap)))
+    }
+
+    /// Returns `true` if the event ids of the list were lately those of the webhooks. A provider may change them.
+    pub fn are_ids_comparable(&self, now: UnixMillis) -> bool {
+        let lately = Duration::from_secs(DELIVERY_COMPARABLE_DAYS * 86_400);
+        self.ids_matched_at.is_some_and(|at| now.since(at) < lately)
     }
 
     /// The time of the first look at which the event of a delivery was not found.
     pub fn absent_since(&self, reference: &Id) -> Option<UnixMillis> {
-        self.absent.get(reference.as_str()).copied().map(UnixMillis)
+        self.absent.get(reference.as_str()).map(|absent| UnixMillis(absent.since))
     }
 
-    /// Remembers the first look at which the event of a delivery was not found.
-    pub fn note_absent(&mut self, reference: &Id, now: UnixMillis) {
+    /// Remembers the first look at which the event of a delivery of this time was not found.
+    pub fn note_absent(&mut self, reference: &Id, dated_at: UnixMillis, now: UnixMillis) {
         if self.absent.len() < DELIVERY_ABSENT_MAX {
-            self.absent.entry(reference.as_str().to_owned()).or_insert(now.0);
+            let absent = AbsentDelivery { since: now.0, dated_at: dated_at.0 };
+            self.absent.entry(reference.as_str().to_owned()).or_insert(absent);
         }
     }
 
@@ -78,10 +110,10 @@ impl DeliveryCheckItem {
         self.absent.remove(reference.as_str());
     }
 
-    /// Forgets deliveries that no later check looks at.
+    /// Forgets deliveries that the list has no more, after a complete check.
     pub fn forget_old_absent(&mut self, now: UnixMillis) {
         let oldest = now.minus(Duration::from_secs(DELIVERY_OVERLAP_SECS));
-        self.absent.retain(|_, since| *since >= oldest.0);
+        self.absent.retain(|_, absent| absent.since >= oldest.0);
     }
 
     /// The `rev` that was read; `None` if nothing is stored yet.
@@ -89,20 +121,26 @@ impl DeliveryCheckItem {
         (self.rev >= INITIAL_REV).then_some(self.rev)
     }
 
-    /// The attributes of the next state.
-    pub(crate) fn to_next_item(&self) -> Item {
+    /// The state that the next write stores.
+    pub(crate) fn next(&self) -> Self {
+        Self { rev: self.rev + 1, ..self.clone() }
+    }
+
+    /// The attributes.
+    pub(crate) fn to_item(&self) -> Item {
         // Cannot fail: texts and numbers only.
         let next_page = self.next_page.as_ref().and_then(|page| serde_json::to_string(page).ok());
         let absent = Some(&self.absent).filter(|absent| !absent.is_empty());
         let absent = absent.and_then(|absent| serde_json::to_string(absent).ok());
         NewItem::at(&self.key)
-            .set(Attribute::Rev, &(self.rev + 1))
+            .set(Attribute::Rev, &self.rev)
             .set_some(Attribute::CheckedAt, self.checked_at.as_ref())
             .set_some(Attribute::CheckStartedAt, self.started_at.as_ref())
             .set_some(Attribute::NextPage, next_page.as_ref())
             .set_some(Attribute::PollProblem, self.problem.as_ref())
             .set(Attribute::Polls, &self.runs)
-            .set_some(Attribute::ReportedUntil, self.reported_until.as_ref())
+            .set_some(Attribute::RanAt, self.ran_at.as_ref())
+            .set_some(Attribute::UnreportedSince, self.unreported_since.as_ref())
             .set_some(Attribute::IdsMatchedAt, self.ids_matched_at.as_ref())
             .set_some(Attribute::AbsentDeliveries, absent.as_ref())
             .build()
@@ -121,7 +159,8 @@ impl DeliveryCheckItem {
             next_page: next_page.and_then(|page| serde_json::from_str(&page).ok()),
             problem: read(item, Attribute::PollProblem),
             runs: read_count(item, Attribute::Polls),
-            reported_until: read(item, Attribute::ReportedUntil),
+            ran_at: read(item, Attribute::RanAt),
+            unreported_since: read(item, Attribute::UnreportedSince),
             ids_matched_at: read(item, Attribute::IdsMatchedAt),
             absent: absent.and_then(|absent| serde_json::from_str(&absent).ok()).unwrap_or_default(),
         })

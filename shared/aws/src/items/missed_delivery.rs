@@ -30,7 +30,7 @@ pub struct MissedDeliveryItem {
     pub idempotency_key: Option<Id>,
     /// The event's type, if it could be read.
     pub event_type: Option<String>,
-    /// Time of its creation at Fynapse, or another time of it.
+    /// Time of its creation at Fynapse, or else that of its event.
     pub created_at: Option<UnixMillis>,
     /// Time at which an operator resolved it.
     pub resolved_at: Option<UnixMillis>,

@@ -1,13 +1,13 @@
 //! Checks of Fynapse's deliveries: how far the list was read, which events are here, and what was missed.
 //!
 //! ```text
-//!  auditor   read the list ── put each missed delivery, if it is not there ── put the state, if rev=seen
+//!  auditor   put "a run began", if rev=seen ── read the list ── put each missed delivery, if it is not there ── put the state, if rev=seen
 //! ```
 //!
-//! A run that crashes before the last write repeats its pages. It may have ended before its metrics were written, so what it had put is
-//! reported again: at least once, and twice only after a crash.
+//! A run that crashes has written no metrics, and the next one repeats its pages. The first write tells it since when, so it reports again
+//! what was found since then. So a missed delivery is reported at least once, and twice only after a crash or a write that failed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use inbox_core::limits::{
     DELIVERY_KEYS_MAX, DELIVERY_SEARCH_MARGIN_SECS, INDEX_SHARDS, QUARANTINED_COMPARED_MAX,
 };
 use inbox_core::list_kind::ListKind;
+use inbox_core::origin::Origin;
 use inbox_core::quarantine::QuarantineId;
 use inbox_core::time::UnixMillis;
 
@@ -64,14 +65,20 @@ impl DeliveryChecks {
         Ok(state.unwrap_or_else(|| DeliveryCheckItem::new(subscription_id)))
     }
 
-    /// Saves the state that follows the one that was read. Conflicts if another run has saved one since; or if this write was applied
-    /// before, and its response lost.
-    pub async fn save_state(&self, state: &DeliveryCheckItem) -> Result<WriteOutcome, AwsError> {
+    /// Saves the state. Conflicts if another run has saved one since it was read or saved.
+    pub async fn save_state(&self, state: &mut DeliveryCheckItem) -> Result<WriteOutcome, AwsError> {
         let condition = match state.stored_rev() {
             Some(rev) => Attribute::Rev.equals(&rev),
             None => Attribute::Pk.is_missing(),
         };
-        Ok(self.table.put(state.to_next_item(), &condition).await?.unless_own(|_| false))
+        let next = state.next();
+        let written = self.table.put(next.to_item(), &condition).await?;
+        let outcome =
+            written.unless_own(|existing| DeliveryCheckItem::from_item(existing).as_ref() == Some(&next));
+        if outcome == WriteOutcome::Applied {
+            *state = next;
+        }
+        Ok(outcome)
     }
 
     /// Saves a missed delivery, unless it was found before. Returns the time of the earlier find then.
@@ -87,21 +94,29 @@ impl DeliveryChecks {
         })
     }
 
-    /// Which of these Fynapse events are recorded. Strongly consistent, up to a hundred in a call.
-    pub async fn recorded_events(&self, event_ids: &BTreeSet<Id>) -> Result<BTreeSet<Id>, AwsError> {
+    /// Which of these Fynapse events are recorded, with the time of the record if the auditor made it. Strongly consistent, up to a
+    /// hundred in a call.
+    pub async fn recorded_events(
+        &self,
+        event_ids: &BTreeSet<Id>,
+    ) -> Result<BTreeMap<Id, Option<UnixMillis>>, AwsError> {
         let key = |id: &Id| EventKey::signed(Provider::Fynapse, id.clone()).map(|key| Key::event(&key));
         let keys: Vec<_> = event_ids.iter().filter_map(key).collect();
-        let mut recorded = BTreeSet::new();
+        let mut recorded = BTreeMap::new();
         for keys in keys.chunks(BATCH_GET_KEYS_MAX) {
-            let items = self.table.get_all(keys.to_vec()).await?;
-            let found = items.iter().filter_map(Key::of_item);
-            recorded.extend(found.filter_map(|key| signed_id(&EventKey::from_table_key(&key.pk, &key.sk)?)));
+            for item in self.table.get_all(keys.to_vec()).await? {
+                let event = Key::of_item(&item).and_then(|key| EventKey::from_table_key(&key.pk, &key.sk));
+                let Some(event_id) = event.as_ref().and_then(signed_id) else { continue };
+                let is_polled = read::<Origin>(&item, Attribute::Origin) == Some(Origin::Poll);
+                let polled_at = read(&item, Attribute::ReceivedAt).filter(|_| is_polled);
+                recorded.insert(event_id, polled_at);
+            }
         }
         Ok(recorded)
     }
 
-    /// Searches Fynapse's events of deliveries that were created since then: the idempotency keys of recorded and quarantined ones, and the ids of
-    /// quarantined ones. The index may lag for some seconds.
+    /// Searches Fynapse's events of deliveries that were created since then: the idempotency keys of recorded and quarantined ones, and
+    /// the ids of quarantined ones. The index may lag for some seconds.
     pub async fn events_since(&self, since: UnixMillis) -> Result<EventsHere, AwsError> {
         let searched_from = since.minus(Duration::from_secs(DELIVERY_SEARCH_MARGIN_SECS));
         let (events, has_all_events) = self.entries(ListKind::Event, searched_from).await?;
@@ -113,12 +128,13 @@ impl DeliveryChecks {
         let places: Vec<_> = places.take(QUARANTINED_COMPARED_MAX + 1).collect();
         let has_all_quarantined = has_all_quarantined && places.len() <= QUARANTINED_COMPARED_MAX;
         let key_of = |entry: &IndexEntry| read(&entry.attributes, Attribute::IdempotencyKey);
+        let quarantined_ids = self.quarantined_event_ids(&places).await?;
         Ok(EventsHere {
-            event_ids: self.quarantined_event_ids(&places).await?,
+            has_all_quarantined_ids: has_all_quarantined && quarantined_ids.iter().all(Option::is_some),
+            event_ids: quarantined_ids.into_iter().flatten().collect(),
             idempotency_keys: events.iter().chain(&quarantined).filter_map(key_of).collect(),
             since: Some(since),
             has_all_keys: has_all_events && has_all_quarantined,
-            has_all_quarantined,
             are_ids_comparable: false,
         })
     }
@@ -131,8 +147,9 @@ impl DeliveryChecks {
         Ok((window.entries, !window.has_more))
     }
 
-    async fn quarantined_event_ids(&self, places: &[Key]) -> Result<BTreeSet<Id>, AwsError> {
-        let mut ids = BTreeSet::new();
+    /// The event id of each quarantined delivery; `None` where it cannot be read.
+    async fn quarantined_event_ids(&self, places: &[Key]) -> Result<Vec<Option<Id>>, AwsError> {
+        let mut ids = Vec::new();
         for keys in places.chunks(BATCH_GET_KEYS_MAX) {
             for item in self.table.get_all(keys.to_vec()).await? {
                 let Some(item) = QuarantinedItem::from_item(&item) else { continue };
@@ -145,7 +162,7 @@ impl DeliveryChecks {
                         Err(error) => return Err(error),
                     },
                 };
-                ids.extend(id);
+                ids.push(id);
             }
         }
         Ok(ids)

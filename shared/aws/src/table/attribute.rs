@@ -144,14 +144,16 @@ pub(crate) enum Attribute {
     CheckedAt,
     /// Start of the check that goes on.
     CheckStartedAt,
-    /// The request with which it goes on.
+    /// The page with which it goes on.
     NextPage,
-    /// What a check of deliveries did not find at its last look, with the times of the first ones.
+    /// Deliveries whose event was not found yet, and since when.
     AbsentDeliveries,
-    /// The time until which everything that was found was reported.
-    ReportedUntil,
-    /// Time at which an id of the list was one of a recorded event.
+    /// The time since which what was found may not have been reported.
+    UnreportedSince,
+    /// Time at which an id of the list was last one of a recorded event.
     IdsMatchedAt,
+    /// End of the last run.
+    RanAt,
     /// Time of a delivery's creation at the provider.
     CreatedAt,
 

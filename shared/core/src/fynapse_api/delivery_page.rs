@@ -3,8 +3,9 @@
 use serde_json::value::RawValue;
 
 use super::json_tree::{DEPTH_MAX, Fields, Node, text};
-use super::listed_delivery::ListedDelivery;
+use super::listed_delivery::{ListedDelivery, own_id};
 use super::page_hints::PageHints;
+use crate::id::Id;
 use crate::json::strip_bom;
 
 /// The fields that are searched, for the message about an answer without them.
@@ -20,8 +21,8 @@ const SHAPE_NAME_MAX_BYTES: usize = 40;
 pub struct DeliveryPage {
     /// The deliveries, in the order of the answer.
     pub deliveries: Vec<ListedDelivery>,
-    /// The number of objects with a `status` that is not documented.
-    pub unknown_statuses: usize,
+    /// The ids of the objects with a `status` that is not documented.
+    pub unknown_statuses: Vec<Id>,
     /// What the answer says about other pages.
     pub hints: PageHints,
 }
@@ -48,7 +49,7 @@ pub fn parse_page(body: &[u8]) -> Result<DeliveryPage, UnusableAnswer> {
     let raw: &RawValue = serde_json::from_str(json).map_err(|_| UnusableAnswer::NotJson)?;
     let mut found = Found::default();
     found.search(raw, 0);
-    if found.deliveries.is_empty() && found.unknown_statuses == 0 && !is_empty_list(raw) {
+    if found.deliveries.is_empty() && found.unknown_statuses.is_empty() && !is_empty_list(raw) {
         return Err(UnusableAnswer::NoDeliveries { shape: shape(raw) });
     }
     let hints = match Node::of(raw) {
@@ -61,7 +62,7 @@ pub fn parse_page(body: &[u8]) -> Result<DeliveryPage, UnusableAnswer> {
 #[derive(Default)]
 struct Found {
     deliveries: Vec<ListedDelivery>,
-    unknown_statuses: usize,
+    unknown_statuses: Vec<Id>,
 }
 
 impl Found {
@@ -71,10 +72,10 @@ impl Found {
             return;
         }
         match Node::of(raw) {
-            Node::Object(fields) => match ListedDelivery::from_fields(&fields) {
-                Some(delivery) => self.deliveries.push(delivery),
-                None if has_id_and_status(&fields) => self.unknown_statuses += 1,
-                None => fields.values().for_each(|value| self.search(value, depth + 1)),
+            Node::Object(fields) => match (ListedDelivery::from_fields(&fields), id_with_status(&fields)) {
+                (Some(delivery), _) => self.deliveries.push(delivery),
+                (None, Some(id)) => self.unknown_statuses.push(id),
+                (None, None) => fields.values().for_each(|value| self.search(value, depth + 1)),
             },
             Node::Array(elements) => elements.iter().for_each(|value| self.search(value, depth + 1)),
             Node::Scalar => {}
@@ -82,8 +83,10 @@ impl Found {
     }
 }
 
-fn has_id_and_status(fields: &Fields<'_>) -> bool {
-    fields.contains_key("id") && fields.get("status").is_some_and(|value| text(value).is_some())
+/// The id of an object that has a `status`.
+fn id_with_status(fields: &Fields<'_>) -> Option<Id> {
+    text(fields.get("status")?)?;
+    own_id(fields)
 }
 
 /// Returns `true` for an empty array, and for an object all of whose arrays, one at least, are empty.

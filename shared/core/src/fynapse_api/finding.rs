@@ -25,10 +25,10 @@ pub struct EventsHere {
     pub idempotency_keys: BTreeSet<Id>,
     /// The time from which on all of them were searched.
     pub since: Option<UnixMillis>,
-    /// True if every idempotency key since then was read.
+    /// True if the idempotency key of every recorded and quarantined event since then was read.
     pub has_all_keys: bool,
-    /// True if every quarantined event since then was read.
-    pub has_all_quarantined: bool,
+    /// True if the id of every quarantined event since then was read.
+    pub has_all_quarantined_ids: bool,
     /// True if the list's event ids are those of the webhooks: one of them was found.
     pub are_ids_comparable: bool,
 }
@@ -45,7 +45,7 @@ impl EventsHere {
         let was_searched = self.since.zip(delivery.dated_at).is_some_and(|(since, at)| since <= at);
         let is_id_enough = delivery.event_id.is_some() && self.are_ids_comparable;
         let is_key_enough = delivery.idempotency_key.is_some() && self.has_all_keys;
-        if was_searched && self.has_all_quarantined && (is_id_enough || is_key_enough) {
+        if was_searched && (is_id_enough && self.has_all_quarantined_ids || is_key_enough) {
             Presence::Absent
         } else {
             Presence::Unknown
@@ -80,6 +80,16 @@ impl MissedReason {
     /// Every reason.
     pub const ALL: &[Self] = Self::VARIANTS;
 
+    /// The reason why the event of a delivery with this status can be missing; `None` while Fynapse still sends it.
+    pub const fn of(status: DeliveryStatus) -> Option<Self> {
+        match status {
+            DeliveryStatus::Pending => None,
+            DeliveryStatus::Delivered => Some(Self::Lost),
+            DeliveryStatus::DeadLetter => Some(Self::DeadLetter),
+            DeliveryStatus::Cancelled => Some(Self::Cancelled),
+        }
+    }
+
     /// The name used in the table, in logs and in metrics.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -112,7 +122,7 @@ impl MissedReason {
 /// The meaning of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// Fynapse will still send it, or it is too young to be judged.
+    /// Fynapse will still send it.
     Waits,
     /// Its event is here.
     Settled,
@@ -131,12 +141,7 @@ pub fn judge(
     absent_since: Option<UnixMillis>,
     now: UnixMillis,
 ) -> Finding {
-    let reason = match delivery.status {
-        DeliveryStatus::Pending => return Finding::Waits,
-        DeliveryStatus::Delivered => MissedReason::Lost,
-        DeliveryStatus::DeadLetter => MissedReason::DeadLetter,
-        DeliveryStatus::Cancelled => MissedReason::Cancelled,
-    };
+    let Some(reason) = MissedReason::of(delivery.status) else { return Finding::Waits };
     match (presence, reason) {
         (Presence::Here, _) => Finding::Settled,
         (_, MissedReason::DeadLetter | MissedReason::Cancelled) => Finding::Missed(reason),
@@ -194,7 +199,7 @@ mod tests {
         let complete = EventsHere {
             since: Some(NOW.minus(Duration::from_secs(60))),
             has_all_keys: true,
-            has_all_quarantined: true,
+            has_all_quarantined_ids: true,
             are_ids_comparable: true,
             ..EventsHere::default()
         };
@@ -215,7 +220,7 @@ mod tests {
         without_key.idempotency_key = None;
         without_id.event_id = None;
         for (here, delivery) in [
-            (EventsHere { has_all_quarantined: false, ..complete.clone() }, &listed),
+            (EventsHere { has_all_quarantined_ids: false, has_all_keys: false, ..complete.clone() }, &listed),
             (EventsHere { since: Some(NOW), ..complete.clone() }, &listed),
             (EventsHere { since: None, ..complete.clone() }, &listed),
             (EventsHere { has_all_keys: false, are_ids_comparable: false, ..complete.clone() }, &listed),

@@ -49,10 +49,11 @@ pub(super) fn plain_name(name: &str) -> String {
     name.chars().filter(|letter| !['_', '-'].contains(letter)).map(|it| it.to_ascii_lowercase()).collect()
 }
 
-/// The first value that `find` accepts, in the object and the objects below it, the upper ones first. `is_closed` says which
-/// objects are not searched.
+/// The first value that `find` accepts, in the object and the objects below it, the upper ones first. An object with one of the names
+/// `left_out` is not searched, and nothing below one that `is_closed` accepts.
 pub(super) fn find_in_objects<'a, T>(
     object: &Fields<'a>,
+    left_out: &[&str],
     is_closed: impl Fn(&Fields<'_>) -> bool,
     find: impl Fn(&str, &'a RawValue) -> Option<T>,
 ) -> Option<T> {
@@ -62,7 +63,8 @@ pub(super) fn find_in_objects<'a, T>(
             return Some(found);
         }
         if depth < DEPTH_MAX && !is_closed(&object) {
-            open.extend(object.values().filter_map(|value| Some((fields(value)?, depth + 1))));
+            let searched = object.iter().filter(|(name, _)| !left_out.contains(&plain_name(name).as_str()));
+            open.extend(searched.filter_map(|(_, value)| Some((fields(value)?, depth + 1))));
         }
     }
     None

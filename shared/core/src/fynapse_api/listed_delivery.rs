@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::value::RawValue;
-use strum::{EnumString, IntoStaticStr, VariantArray};
+use strum::{IntoStaticStr, VariantArray};
 
-use super::json_tree::{Fields, fields, find_in_objects, text, whole_number};
+use super::json_tree::{Fields, fields, find_in_objects, plain_name, text, whole_number};
 use crate::delivery::Provider;
 use crate::event::EventKey;
 use crate::id::Id;
@@ -14,7 +14,7 @@ use crate::limits::ID_MAX_BYTES;
 use crate::time::UnixMillis;
 
 /// The state of a delivery (shared/providers/fynapse.md, "Delivery states").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DeliveryStatus {
     /// Waits for an attempt.
@@ -34,6 +34,12 @@ impl DeliveryStatus {
     /// The name that Fynapse uses.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// The status of this name, without case and separators.
+    fn from_name(name: &str) -> Option<Self> {
+        let wanted = plain_name(name);
+        Self::ALL.iter().copied().find(|status| plain_name(status.as_str()) == wanted)
     }
 }
 
@@ -61,29 +67,24 @@ pub struct ListedDelivery {
 impl ListedDelivery {
     /// Reads an object; `None` if it has no documented `status`.
     pub(super) fn from_fields(object: &Fields<'_>) -> Option<Self> {
-        let status = object.get("status").and_then(|value| text(value))?.parse().ok()?;
+        let status = DeliveryStatus::from_name(&object.get("status").and_then(|value| text(value))?)?;
         let event_id = id_named(object, "eventid").or_else(|| id_of_event(object));
         let payload = payload(object)
             // Another event's payload must not be recorded for this delivery.
             .filter(|(its_id, _)| event_id.as_ref().is_none_or(|event_id| event_id == its_id));
         let event_id = event_id.or_else(|| payload.as_ref().map(|(its_id, _)| its_id.clone()));
         let time_named = |names: &[&str]| {
-            find_in_objects(
-                object,
-                is_webhook,
-                |name, value| if names.contains(&name) { time(value) } else { None },
-            )
+            find_in_objects(object, &OF_OTHER_THINGS, is_webhook, |name, value| {
+                if names.contains(&name) { time(value) } else { None }
+            })
         };
         let created_at = time_named(&CREATION_TIMES);
         Some(Self {
             status,
-            delivery_id: object
-                .get("id")
-                .and_then(|value| id(value))
-                .or_else(|| id_named(object, "deliveryid")),
+            delivery_id: own_id(object),
             event_id,
             idempotency_key: id_named(object, "idempotencykey"),
-            event_type: find_in_objects(object, is_webhook, |name, value| {
+            event_type: find_in_objects(object, &[], is_webhook, |name, value| {
                 text(value).filter(|text| name == "eventtype" && is_short(text)).map(Cow::into_owned)
             }),
             created_at,
@@ -122,6 +123,11 @@ const CREATION_TIMES: [&str; 5] = ["createdat", "createdon", "created", "creatio
 /// Names of the time of the event. The time of an attempt would be later than the record of an earlier attempt.
 const EVENT_TIMES: [&str; 2] = ["eventtimestamp", "occurredat"];
 
+/// Names of objects below a delivery whose times are not its own. A time too late makes an event look lost, one too early keeps it from
+/// being looked for.
+const OF_OTHER_THINGS: [&str; 6] =
+    ["subscription", "attempt", "lastattempt", "latestattempt", "endpoint", "secret"];
+
 fn is_short(text: &str) -> bool {
     (1..=ID_MAX_BYTES).contains(&text.len())
 }
@@ -134,9 +140,14 @@ fn id(value: &RawValue) -> Option<Id> {
     }
 }
 
+/// The id of a delivery itself.
+pub(super) fn own_id(object: &Fields<'_>) -> Option<Id> {
+    object.get("id").and_then(|value| id(value)).or_else(|| id_named(object, "deliveryid"))
+}
+
 /// The id of this name, in the delivery or an object below it.
 fn id_named(object: &Fields<'_>, wanted: &str) -> Option<Id> {
-    find_in_objects(object, is_webhook, |name, value| if name == wanted { id(value) } else { None })
+    find_in_objects(object, &[], is_webhook, |name, value| if name == wanted { id(value) } else { None })
 }
 
 /// The `id` of the object `event`.
@@ -151,7 +162,7 @@ fn is_webhook(object: &Fields<'_>) -> bool {
 
 /// The webhook's body below a delivery, as an object or as a text that holds one, with its `event_id`.
 fn payload(object: &Fields<'_>) -> Option<(Id, Vec<u8>)> {
-    find_in_objects(object, is_webhook, |_, value| {
+    find_in_objects(object, &[], is_webhook, |_, value| {
         let body = match value.get().as_bytes().first() {
             Some(b'{') => Cow::Borrowed(value.get()),
             Some(b'"') => text(value).filter(|text| text.trim_start().starts_with('{'))?,
@@ -160,20 +171,22 @@ fn payload(object: &Fields<'_>) -> Option<(Id, Vec<u8>)> {
         let envelope: Fields<'_> = serde_json::from_str(&body).ok()?;
         text(envelope.get("event_type")?).filter(|text| is_short(text))?;
         // Without it, the object is a summary of the event.
-        envelope.get("data")?;
+        envelope.get("data").filter(|data| data.get() != "null")?;
         let event_id = text(envelope.get("event_id")?).and_then(Id::new)?;
         Some((event_id, body.as_bytes().to_vec()))
     })
 }
 
-/// A time as text, or as seconds, milli-, micro- or nanoseconds since 1970. A fraction is ignored.
+/// A time as text, or as seconds, milli-, micro- or nanoseconds since 1970. A fraction is ignored, and so is a time before Fynapse.
 fn time(value: &RawValue) -> Option<UnixMillis> {
-    /// Seconds are below this until the year 5138, milliseconds above it since 1973.
+    /// 2015-01-01: a time before it, such as 0 or one in another form, is none.
+    const EARLIEST: UnixMillis = UnixMillis(1_420_070_400_000);
+    /// A number below this is one of seconds: that many seconds are the year 5138, that many milliseconds 1973.
     const MILLIS_MIN: u64 = 100_000_000_000;
-    /// So are milliseconds and smaller units.
+    /// From this on, a number is one of a smaller unit than milliseconds.
     const MICROS_MIN: u64 = 1_000 * MILLIS_MIN;
     if let Some(text) = text(value) {
-        return UnixMillis::from_iso8601(&text);
+        return UnixMillis::from_iso8601(&text).filter(|at| *at >= EARLIEST);
     }
     let whole: String = value.get().chars().take_while(char::is_ascii_digit).collect();
     let number: u64 = whole.parse().ok()?;
@@ -181,5 +194,5 @@ fn time(value: &RawValue) -> Option<UnixMillis> {
     while millis >= MICROS_MIN {
         millis /= 1_000;
     }
-    i64::try_from(millis).ok().map(UnixMillis)
+    i64::try_from(millis).ok().map(UnixMillis).filter(|at| *at >= EARLIEST)
 }

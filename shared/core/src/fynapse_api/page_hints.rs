@@ -40,6 +40,11 @@ impl PageHints {
         self.total_pages.is_some() || self.is_last.is_some() || self.next.is_some()
     }
 
+    /// Returns `true` if they say that the whole list is empty.
+    pub fn tell_that_it_is_empty(&self) -> bool {
+        self.total == Some(0) || self.total_pages == Some(0) || self.is_last == Some(true)
+    }
+
     fn read(&mut self, object: &Fields<'_>) {
         for (name, value) in object {
             let number = || whole_number(value);

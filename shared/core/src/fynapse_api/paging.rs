@@ -49,14 +49,12 @@ impl PageRequest {
         }
     }
 
-    /// The request to try if the API declines this one as invalid; `None` if there is none.
+    /// Another request for the beginning of the list, if the API declines this one as invalid; `None` if there is none.
     pub fn after_declined(&self) -> Option<Self> {
         match self {
             Self::Number { page: 0, .. } => Some(Self::Number { page: 1, first: 1 }),
             Self::Number { page: 1, first: 1 } => Some(Self::Bare),
-            // The page after the last one, or a cursor that has expired: from the start.
-            Self::Number { .. } | Self::Query(_) => Some(Self::FIRST),
-            Self::Bare => None,
+            Self::Number { .. } | Self::Query(_) | Self::Bare => None,
         }
     }
 
@@ -89,7 +87,11 @@ pub struct DeliveryPager {
     repeated_pages: u32,
     last_created_at: Option<UnixMillis>,
     order: ListOrder,
-    /// True if no answer says whether there are further pages.
+    /// The smallest number of deliveries that an answer gave for the whole list: it grows while the list is read.
+    total: Option<u64>,
+    /// True if some delivery has no id, so that it is not known how many were seen.
+    has_nameless: bool,
+    /// True if the last answer does not say whether there are further pages.
     is_end_unknown: bool,
 }
 
@@ -112,34 +114,61 @@ impl DeliveryPager {
         page: &DeliveryPage,
         since: Option<UnixMillis>,
     ) -> PagingStep {
-        let new = page.deliveries.iter().filter(|it| self.seen.insert(identity(it))).count();
+        let has_new = self.observe_ids(page);
         self.observe_order(&page.deliveries);
-        self.repeated_pages = if new == 0 { self.repeated_pages + 1 } else { 0 };
-        let is_empty = page.deliveries.is_empty() && page.unknown_statuses == 0;
+        self.repeated_pages = if has_new { 0 } else { self.repeated_pages + 1 };
+        let is_empty = page.deliveries.is_empty() && page.unknown_statuses.is_empty();
+        self.total = [self.total, page.hints.total].into_iter().flatten().min();
         let is_before_since = self.order == ListOrder::NewestFirst
             && self.last_created_at.zip(since).is_some_and(|(at, since)| at < since);
         if is_before_since {
             return PagingStep::End;
         }
         let next = next_request(&requested, &page.hints);
-        let is_stuck = is_empty || self.repeated_pages >= REPEATED_PAGES_MAX;
+        self.sent.push(requested.clone());
+        // A page between two others may be empty if the list has cursors.
+        let is_last = is_empty && page.hints.next.is_none();
+        let is_stuck = is_last || self.repeated_pages >= REPEATED_PAGES_MAX;
         let is_more_announced = self.is_more_announced(&requested, &page.hints, is_stuck);
-        self.is_end_unknown = !page.hints.tell_the_end();
-        self.sent.push(requested);
+        let is_empty_start =
+            is_last && self.sent == [PageRequest::FIRST] && !page.hints.tell_that_it_is_empty();
+        self.is_end_unknown = is_empty_start || !page.hints.tell_the_end() && !self.lacks_rows();
         match next {
-            // A list that counts from one, and answers page 0 with nothing.
-            _ if is_empty && is_more_announced && self.sent == [PageRequest::FIRST] => {
-                PagingStep::Fetch(PageRequest::Number { page: 1, first: 1 })
-            }
+            // The list may count from one, and answer page 0 with nothing.
+            _ if is_empty_start => PagingStep::Fetch(PageRequest::Number { page: 1, first: 1 }),
             Some(next) if !is_stuck && !self.sent.contains(&next) => PagingStep::Fetch(next),
             _ if is_more_announced => PagingStep::Incomplete,
             _ => PagingStep::End,
         }
     }
 
-    /// Returns `true` if a numbered page may be missing because the list has ended before it: no answer has announced it.
+    /// Notes the ids of a page. Returns `true` if one of them is new.
+    fn observe_ids(&mut self, page: &DeliveryPage) -> bool {
+        let seen_before = self.seen.len();
+        for delivery in &page.deliveries {
+            match identity(delivery) {
+                Some(identity) => _ = self.seen.insert(identity),
+                None => self.has_nameless = true,
+            }
+        }
+        self.seen.extend(page.unknown_statuses.iter().map(|id| short_hash(id.as_str())));
+        // Whether deliveries without an id are new is not known: the list has an end if it says how many pages it has.
+        let is_end_known = page.hints.total_pages.is_some();
+        self.seen.len() > seen_before
+            || is_end_known && page.deliveries.iter().any(|it| it.reference().is_none())
+    }
+
+    /// Returns `true` if the next page may be missing because the list has ended before it: no answer has announced it.
     pub fn may_have_ended(&self) -> bool {
         self.is_end_unknown
+    }
+
+    /// Returns `true` if the answers give the list more deliveries than were seen.
+    fn lacks_rows(&self) -> bool {
+        // Of a list that is read over several runs, this one has not seen all.
+        let began_here = self.sent.first().is_none_or(PageRequest::is_first);
+        let seen = u64::try_from(self.seen.len()).unwrap_or(u64::MAX);
+        began_here && !self.has_nameless && self.total.is_some_and(|total| total > seen)
     }
 
     /// Returns `true` if the answer says that there is more than what can be asked for.
@@ -152,15 +181,10 @@ impl DeliveryPager {
             PageRequest::Bare => hints.total_pages.is_some_and(|total| total > 1),
             PageRequest::Query(_) => false,
         };
-        // Of a list that is read over several runs, this one has not seen all.
-        let began_here = self.sent.first().unwrap_or(requested).is_first();
-        let seen = u64::try_from(self.seen.len()).unwrap_or(u64::MAX);
         let is_whole_list = is_stuck || *requested == PageRequest::Bare;
-        let has_more_rows = began_here && is_whole_list && hints.total.is_some_and(|total| total > seen);
+        let has_more_rows = is_whole_list && self.lacks_rows();
         let cannot_go_on = is_stuck || !matches!(requested, PageRequest::Number { .. });
-        hints.is_last == Some(false) && cannot_go_on && hints.next.is_none()
-            || has_more_pages
-            || has_more_rows
+        hints.is_last == Some(false) && cannot_go_on || has_more_pages || has_more_rows
     }
 
     fn observe_order(&mut self, deliveries: &[ListedDelivery]) {
@@ -178,11 +202,12 @@ impl DeliveryPager {
     }
 }
 
-/// What distinguishes a delivery from others of the list. All deliveries without any id are one, so a list of those ends.
-fn identity(delivery: &ListedDelivery) -> String {
+/// What distinguishes a delivery from others of the list; `None` if it has no id.
+fn identity(delivery: &ListedDelivery) -> Option<String> {
+    delivery.reference()?;
     let ids = [&delivery.delivery_id, &delivery.event_id, &delivery.idempotency_key];
     let ids = ids.map(|id| id.as_ref().map_or("", |id| id.as_str()));
-    short_hash(&ids.join("\n"))
+    Some(short_hash(&ids.join("\n")))
 }
 
 fn next_request(requested: &PageRequest, hints: &PageHints) -> Option<PageRequest> {

@@ -6,9 +6,10 @@ pub const DELIVERY_PAGE_ROWS: usize = 100;
 pub const DELIVERY_PAGES_PER_RUN: usize = 100;
 /// Time for which Fynapse retries a delivery (shared/providers/fynapse.md, "Retries").
 pub const DELIVERY_RETRIED_SECS: u64 = 72 * 3_600;
-/// Time before the last complete check whose deliveries are read again: their state may have changed.
-pub const DELIVERY_OVERLAP_SECS: u64 = 76 * 3_600;
-/// Time after the first look after which an event that is still absent is lost: the index of events lags.
+/// Time before the last complete check whose deliveries are read again: their state may have changed. It is longer than Fynapse retries
+/// by more than the 14 hours that a time without a time zone may be wrong.
+pub const DELIVERY_OVERLAP_SECS: u64 = 90 * 3_600;
+/// An event that was not found, and is still not found this time later, is lost: the index of events lags.
 pub const DELIVERY_SETTLE_SECS: u64 = 5 * 60;
 /// Most absent events that are remembered for the next look. Further ones are remembered by later runs.
 pub const DELIVERY_ABSENT_MAX: usize = 100;

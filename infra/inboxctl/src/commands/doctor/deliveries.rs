@@ -15,6 +15,8 @@ use crate::target::Target;
 
 const CHECK: &str = "deliveries of Fynapse";
 const CHECK_AGE_MAX: Duration = Duration::from_secs(DELIVERY_CHECK_AGE_MAX_SECS);
+/// Time after the last run from which the auditor has stopped. The alarm `auditor-stopped` waits as long.
+const RUN_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 pub(super) async fn check(target: &Target) -> anyhow::Result<CheckResult> {
     let subscription = target.parameter("FynapseSubscriptionId").filter(|_| !target.is_auditor_disabled());
@@ -49,34 +51,48 @@ async fn has_open(stores: &Stores) -> Result<bool, AwsError> {
 }
 
 fn judge(state: &DeliveryCheckItem, now: UnixMillis) -> CheckResult {
-    let checked = state.checked_at.map(|at| Timestamp(at).with_age(now));
-    match (&state.problem, checked) {
-        (Some(problem), _) => {
-            let since = Timestamp(problem.since).with_age(now);
-            let finding = format!(
-                "{} for {} runs, since {since}",
-                problem.reason,
-                problem.consecutive_polls(state.runs)
-            );
-            let advice =
-                "`reason` and `why` in the log lines of fynapse-auditor; infra/OPERATIONS.md, \"Alarms\"";
-            if problem.needs_operator(None, now) || problem.reason.starts_with("credentials_") {
-                CheckResult::fail(CHECK, finding, advice)
-            } else {
-                CheckResult::warn(CHECK, finding, advice)
-            }
+    let is_old = |at: Option<UnixMillis>, max| at.is_none_or(|at| now.since(at) >= max);
+    let shown = |at| Timestamp(at).with_age(now);
+    // The start of the first check that was not completed, if none was.
+    let Some(checked_at) = state.checked_at.or(state.started_at) else {
+        return CheckResult::warn(
+            CHECK,
+            "no check has begun yet",
+            "wait for the first run of fynapse-auditor, every 15 minutes",
+        );
+    };
+    if is_old(state.ran_at.or(state.started_at), RUN_AGE_MAX) {
+        return CheckResult::fail(
+            CHECK,
+            format!(
+                "fynapse-auditor has not run to its end since {}",
+                shown(state.ran_at.unwrap_or(checked_at))
+            ),
+            "is its schedule on, its role intact? Its errors and throttles are on the dashboard",
+        );
+    }
+    if let Some(problem) = &state.problem {
+        let (runs, since) = (problem.consecutive_polls(state.runs), shown(problem.since));
+        let finding = format!("{} for {runs} runs, since {since}", problem.reason);
+        let advice =
+            "`reason` and `why` in the log lines of fynapse-auditor; infra/OPERATIONS.md, \"Alarms\"";
+        return if problem.needs_operator(None, now) || problem.reason.starts_with("credentials_") {
+            CheckResult::fail(CHECK, finding, advice)
+        } else {
+            CheckResult::warn(CHECK, finding, advice)
+        };
+    }
+    match state.checked_at {
+        _ if is_old(Some(checked_at), CHECK_AGE_MAX) => CheckResult::fail(
+            CHECK,
+            format!("no check has come to the end of the list since {}", shown(checked_at)),
+            "the first check of a long list takes hours; `pages` in the log lines of fynapse-auditor shows how it goes on",
+        ),
+        Some(at) => {
+            let finding = format!("the last complete check began {}, and no delivery is missing", shown(at));
+            CheckResult::ok(CHECK, finding)
         }
-        (None, Some(at)) if state.checked_at.is_some_and(|at| now.since(at) >= CHECK_AGE_MAX) => {
-            CheckResult::fail(
-                CHECK,
-                format!("the last complete check began {at}"),
-                "is the schedule of fynapse-auditor on, its role intact? Its errors and throttles are on the dashboard",
-            )
-        }
-        (None, Some(at)) => {
-            CheckResult::ok(CHECK, format!("the last complete check began {at}, and no delivery is missing"))
-        }
-        (None, None) => CheckResult::warn(
+        None => CheckResult::warn(
             CHECK,
             "no check has come to its end yet",
             "wait for the next runs of fynapse-auditor, every 15 minutes",
@@ -91,17 +107,28 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_767_323_045_000);
 
-    fn status(age_secs: Option<u64>) -> CheckStatus {
-        let subscription = Id::new("s-1").unwrap();
-        let mut state = DeliveryCheckItem::new(&subscription);
-        state.checked_at = age_secs.map(|secs| NOW.minus(Duration::from_secs(secs)));
+    /// The result for an auditor whose last complete check, first check and last run were so many seconds ago.
+    fn status(checked: Option<u64>, started: Option<u64>, ran: Option<u64>) -> CheckStatus {
+        let ago = |secs: Option<u64>| secs.map(|secs| NOW.minus(Duration::from_secs(secs)));
+        let mut state = DeliveryCheckItem::new(&Id::new("s-1").unwrap());
+        (state.checked_at, state.started_at, state.ran_at) = (ago(checked), ago(started), ago(ran));
         judge(&state, NOW).status
     }
 
     #[test]
-    fn an_auditor_that_has_stopped_fails_the_check_after_six_hours() {
-        assert_eq!(status(None), CheckStatus::Warn);
-        assert_eq!(status(Some(6 * 3_600 - 1)), CheckStatus::Ok);
-        assert_eq!(status(Some(6 * 3_600)), CheckStatus::Fail);
+    fn an_auditor_whose_checks_do_not_end_fails_the_check_after_six_hours() {
+        let six_hours = 6 * 3_600;
+        assert_eq!(status(None, None, None), CheckStatus::Warn);
+        assert_eq!(status(None, Some(six_hours - 1), Some(60)), CheckStatus::Warn);
+        assert_eq!(status(None, Some(six_hours), Some(60)), CheckStatus::Fail);
+        assert_eq!(status(Some(six_hours - 1), None, Some(60)), CheckStatus::Ok);
+        assert_eq!(status(Some(six_hours), Some(60), Some(60)), CheckStatus::Fail);
+    }
+
+    #[test]
+    fn an_auditor_that_has_stopped_fails_the_check_after_an_hour() {
+        assert_eq!(status(Some(3_660), None, Some(3_599)), CheckStatus::Ok);
+        assert_eq!(status(Some(3_660), None, Some(3_600)), CheckStatus::Fail);
+        assert_eq!(status(None, Some(3_600), None), CheckStatus::Fail, "its first run crashed");
     }
 }

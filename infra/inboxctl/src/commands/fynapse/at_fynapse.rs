@@ -65,17 +65,23 @@ impl AtFynapse {
         let secrets = session.secrets().await.context("listing the secrets")?;
         let secret_id = secrets.into_iter().find(|it| it.name == secret_name).map(|it| it.id);
         if let Some(subscription) = subscription.filter(|_| secret_id.is_none()) {
-            return Err(unlisted_secret(&subscription.name, &secret_name));
+            return Err(unlisted_secret(target, subscription, &secret_name));
         }
         Ok(Self { session, name, secret_name, secret_id, subscription_id })
     }
 }
 
 /// Returns why the subscription's secret cannot be used. A new one would sign nothing: a subscription keeps its secret.
-fn unlisted_secret(name: &str, secret_name: &str) -> anyhow::Error {
+fn unlisted_secret(target: &Target, subscription: &ManagedResource, secret_name: &str) -> anyhow::Error {
+    let stored_in = target.fynapse_secret().map_or_else(
+        |_| "the secret with Fynapse's signing keys".to_owned(),
+        |resource| resource.to_string(),
+    );
     anyhow!(
-        "the subscription {name} at Fynapse signs with a secret that Fynapse's list does not show (searched for {secret_name}): put its \
-         value into fynapse-signing by hand"
+        "the subscription {} at Fynapse (id {}) signs with a secret that Fynapse's list does not show (searched for {secret_name}): put \
+         its value into {stored_in} by hand",
+        subscription.name,
+        subscription.id.as_str()
     )
 }
 

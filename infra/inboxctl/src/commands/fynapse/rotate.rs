@@ -21,7 +21,7 @@ pub(super) async fn rotate(target: &Target, args: ManageArgs) -> anyhow::Result<
     let not_stored = signing.value_with(&current)?;
     let steps = vec![
         Step::new(format!("have Fynapse make a new value of its secret {name}"), not_stored.is_none()),
-        Step::new(signing.store_step("it"), true),
+        signing.store_step("it", true),
     ];
     let subscription_id = there.subscription_id.as_ref().map(|id| id.as_str().to_owned());
     let report = |status, next| ManageReport { status, steps: steps.clone(), subscription_id, next };
@@ -52,6 +52,10 @@ fn failed_rotation(error: ApiError, name: &str) -> anyhow::Error {
             "Fynapse's API does not rotate a secret at the path that is assumed here: rotate {name} at Fynapse, then \
              `inboxctl fynapse setup` stores the new value"
         );
+    }
+    // The secret has a name already.
+    if matches!(error, ApiError::Declined(_)) {
+        return anyhow!("rotating the secret: {error}");
     }
     failed_change(error, "rotating the secret")
 }

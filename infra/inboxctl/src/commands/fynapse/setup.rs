@@ -26,7 +26,7 @@ pub(super) async fn setup(target: &Target, args: ManageArgs) -> anyhow::Result<M
     };
     let steps = vec![
         Step::new(format!("make the secret {} at Fynapse", there.secret_name), there.secret_id.is_none()),
-        Step::new(signing.store_step("its value"), there.secret_id.is_none() || to_store.is_some()),
+        signing.store_step("its value", there.secret_id.is_none() || to_store.is_some()),
         Step::new(
             format!("make the subscription {} to {}, at {webhook_url}", there.name, EVENT_TYPES.join(", ")),
             there.subscription_id.is_none(),

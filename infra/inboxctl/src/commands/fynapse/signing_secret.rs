@@ -11,6 +11,8 @@ use crate::aws_error::{ResourceRef, WithResource};
 use crate::target::Target;
 use crate::webhook_keys::fynapse_key_codec;
 
+use super::at_fynapse::Step;
+
 /// The secret in AWS, with its value.
 pub(super) struct SigningSecret {
     pub(super) resource: ResourceRef,
@@ -32,14 +34,14 @@ impl SigningSecret {
         Ok(Self { resource, stored, codec })
     }
 
-    /// The step that stores a new value, for the plan.
-    pub(super) fn store_step(&self, what: &str) -> String {
-        let drops = if dropped_keys(&self.stored) > 0 {
-            format!(", and drop the last of these: {SECRETS_MAX} are the most")
+    /// The step that stores a new value.
+    pub(super) fn store_step(&self, what: &str, is_needed: bool) -> Step {
+        let drops = if is_needed && dropped_keys(&self.stored) > 0 {
+            format!(", and drop the oldest stored value: {SECRETS_MAX} values are the most")
         } else {
             String::new()
         };
-        format!("store {what} in {}, in front of the stored ones{drops}", self.resource)
+        Step::new(format!("store {what} in {}, in front of the stored ones{drops}", self.resource), is_needed)
     }
 
     /// The value to store when Fynapse signs with `new`; `None` if it is stored.

@@ -56,10 +56,20 @@ fn every_documented_status_is_read_and_another_one_is_counted() {
     let names = ["PENDING", "DELIVERED", "DEAD_LETTER", "CANCELLED"];
     assert_eq!(DeliveryStatus::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>(), names);
     let page = parse_page(br#"[{"id":1,"status":"PENDING"},{"id":2,"status":"PAUSED"}]"#).unwrap();
-    assert_eq!((page.deliveries.len(), page.unknown_statuses), (1, 1));
+    assert_eq!((page.deliveries.len(), page.unknown_statuses), (1, vec![Id::new("2").unwrap()]));
     assert_eq!(page.deliveries[0].delivery_id, id("1"), "an id may be a number");
     let page = parse_page(br#"[{"id":2,"status":"PAUSED"}]"#).unwrap();
-    assert_eq!((page.deliveries.len(), page.unknown_statuses), (0, 1), "a page like any other");
+    assert_eq!((page.deliveries.len(), page.unknown_statuses.len()), (0, 1), "a page like any other");
+    let page = parse_page(br#"{"content":[{"deliveryId":"d-1","status":"PAUSED"}],"last":true}"#).unwrap();
+    assert_eq!(page.unknown_statuses, [Id::new("d-1").unwrap()]);
+}
+
+#[test]
+fn a_status_is_read_however_it_is_written() {
+    for status in ["DEAD_LETTER", "dead_letter", "DeadLetter", "dead-letter", "DEADLETTER"] {
+        let read = deliveries(&format!(r#"[{{"id":"d-1","status":"{status}"}}]"#));
+        assert_eq!(read[0].status, DeliveryStatus::DeadLetter, "{status}");
+    }
 }
 
 #[test]
@@ -79,6 +89,8 @@ fn p4_a_payload_is_taken_as_it_stands_in_the_answer() {
         format!(r#"[{{"id":"d-1","eventId":"e-2","status":"DEAD_LETTER","payload":{body}}}]"#),
         r#"[{"id":"d-1","status":"DEAD_LETTER","payload":{"event_id":"e-1"}}]"#.to_owned(),
         r#"[{"id":"d-1","status":"DEAD_LETTER","payload":{"event_id":"e-1","event_type":"t"}}]"#.to_owned(),
+        r#"[{"id":"d-1","status":"DEAD_LETTER","payload":{"event_id":"e-1","event_type":"t","data":null}}]"#
+            .to_owned(),
         r#"[{"id":"d-1","status":"DEAD_LETTER","payload":{"event_id":7,"event_type":"t"}}]"#.to_owned(),
         r#"[{"id":"d-1","status":"DEAD_LETTER","payload":"e-1"}]"#.to_owned(),
     ] {
@@ -102,7 +114,16 @@ fn a_time_is_read_in_every_unit_and_none_of_an_attempt_is_taken() {
         assert_eq!(dated(&format!(r#""createdAt":{at}"#)), Some(CREATED), "{at}");
     }
     assert_eq!(dated(r#""event":{"eventTimestamp":"2026-01-02T03:04:05Z"}"#), Some(CREATED));
-    for none in [r#""deliveredAt":1767323045"#, r#""lastAttemptAt":1767323045"#, r#""createdAt":-1"#] {
+    for none in [
+        r#""deliveredAt":1767323045"#,
+        r#""lastAttemptAt":1767323045"#,
+        r#""lastAttempt":{"createdAt":1767323045}"#,
+        r#""subscription":{"createdAt":"2026-01-02T03:04:05Z"}"#,
+        r#""createdAt":-1"#,
+        r#""createdAt":0"#,
+        r#""createdAt":1.767323045E9"#,
+        r#""createdAt":"1970-01-01T00:00:00Z""#,
+    ] {
         assert_eq!(dated(none), None, "{none}");
     }
 }

@@ -97,7 +97,14 @@ fn a_list_is_read_to_its_end_in_every_style_of_paging() {
     for (style, requests) in STYLES.into_iter().zip([3, 3, 3, 3, 3, 4, 3]) {
         let list = List { count: 25, rows: 10, style };
         assert_eq!(list.read(None), (25, requests), "{style:?}");
-        assert_eq!(List { count: 0, rows: 10, style }.read(None), (0, 1), "{style:?}");
+    }
+}
+
+/// If an empty page does not say that the list is empty, the list may count from one.
+#[test]
+fn an_empty_list_is_asked_for_twice_at_most() {
+    for (style, requests) in STYLES.into_iter().zip([1, 1, 1, 2, 2, 2, 2]) {
+        assert_eq!(List { count: 0, rows: 10, style }.read(None), (0, requests), "{style:?}");
     }
 }
 
@@ -110,8 +117,11 @@ fn a_list_with_the_newest_first_is_read_as_far_as_it_is_wanted() {
     }
 }
 
+/// A time in seconds, from which the times of these tests count.
+const DAWN: i64 = 1_700_000_000;
+
 fn page(items: &[(&str, Option<i64>)]) -> DeliveryPage {
-    let item = |(id, at): &(&str, Option<i64>)| match at {
+    let item = |(id, at): &(&str, Option<i64>)| match at.map(|at| DAWN + at) {
         Some(at) => format!(r#"{{"id":"{id}","status":"DELIVERED","createdAt":{at}}}"#),
         None => format!(r#"{{"id":"{id}","status":"DELIVERED"}}"#),
     };
@@ -121,7 +131,7 @@ fn page(items: &[(&str, Option<i64>)]) -> DeliveryPage {
 
 #[test]
 fn a_list_in_another_order_is_read_to_its_end() {
-    let since = Some(UnixMillis(500_000));
+    let since = Some(UnixMillis((DAWN + 500) * 1_000));
     let next = PagingStep::Fetch(PageRequest::Number { page: 1, first: 0 });
     for items in [
         // Oldest first, without an order, of one time, without times.
@@ -146,8 +156,8 @@ fn a_request_that_is_declined_is_made_in_another_way() {
     assert_eq!(PageRequest::FIRST.after_declined(), Some(number(1, 1)));
     assert_eq!(number(1, 1).after_declined(), Some(PageRequest::Bare));
     assert_eq!(PageRequest::Bare.after_declined(), None);
-    assert_eq!(PageRequest::Query(vec![]).after_declined(), Some(PageRequest::FIRST));
-    assert_eq!(number(7, 0).after_declined(), Some(PageRequest::FIRST));
+    assert_eq!(PageRequest::Query(vec![]).after_declined(), None);
+    assert_eq!(number(7, 0).after_declined(), None);
     let next = DeliveryPager::default().advance(PageRequest::Bare, &page(&[("a", None)]), None);
     assert_eq!(next, PagingStep::End, "a list that takes no parameters is one page");
 }
@@ -185,14 +195,57 @@ fn a_list_is_not_read_to_its_end_if_an_answer_says_that_there_is_more() {
     }
     let cursor = r#"{"items":[],"nextCursor":null,"hasMore":true}"#;
     assert_eq!(steps(PageRequest::Query(vec![]), &[cursor]).pop(), incomplete);
+    let same_cursor = r#"{"items":[],"nextCursor":"x","hasMore":true}"#;
+    assert_eq!(steps(PageRequest::FIRST, &[same_cursor; 2]).pop(), incomplete);
 }
 
 #[test]
 fn a_list_that_counts_from_one_may_have_nothing_on_page_0() {
-    let empty = r#"{"data":[],"totalSize":1,"totalPages":1}"#;
     let page = r#"{"data":[{"id":"a","status":"DELIVERED"}],"page":1,"totalSize":1,"totalPages":1}"#;
     let first = PagingStep::Fetch(PageRequest::Number { page: 1, first: 1 });
-    assert_eq!(steps(PageRequest::FIRST, &[empty, page]), [first, PagingStep::End]);
+    for empty in [r#"{"data":[],"totalSize":1,"totalPages":1}"#, r#"{"data":[],"totalPages":1}"#, "[]"] {
+        assert_eq!(steps(PageRequest::FIRST, &[empty, page]), [first.clone(), PagingStep::End], "{empty}");
+    }
+}
+
+#[test]
+fn an_empty_page_between_others_does_not_end_a_list_of_cursors() {
+    let row = |id: &str| format!(r#"[{{"id":"{id}","status":"DELIVERED"}}]"#);
+    let answer = |items: &str, next: &str| format!(r#"{{"items":{items},"nextCursor":{next}}}"#);
+    let answers = [answer(&row("a"), r#""x""#), answer("[]", r#""y""#), answer(&row("b"), "null")];
+    let answers: Vec<_> = answers.iter().map(String::as_str).collect();
+    let steps = steps(PageRequest::FIRST, &answers);
+    assert!(matches!(steps[..], [PagingStep::Fetch(_), PagingStep::Fetch(_), PagingStep::End]), "{steps:?}");
+}
+
+#[test]
+fn deliveries_with_an_unknown_status_are_read_like_others() {
+    // The newest pages of an outage.
+    let unknown = |id: &str| format!(r#"{{"data":[{{"id":"{id}","status":"RETRYING"}}],"totalPages":5}}"#);
+    let answers = ["a", "b", "c", "d"].map(unknown);
+    let answers: Vec<_> = answers.iter().map(String::as_str).collect();
+    let steps_before_last = steps(PageRequest::FIRST, &answers);
+    assert!(
+        steps_before_last.iter().all(|step| matches!(step, PagingStep::Fetch(_))),
+        "{steps_before_last:?}"
+    );
+    let all = r#"{"data":[{"id":"a","status":"DELIVERED"},{"id":"b","status":"PAUSED"}],"total":2}"#;
+    assert_eq!(steps(PageRequest::Bare, &[all]), [PagingStep::End]);
+}
+
+#[test]
+fn a_list_that_grows_while_it_is_read_is_whole() {
+    let first = r#"{"data":[{"id":"a","status":"DELIVERED"}],"total":1}"#;
+    let grown = r#"{"data":[],"total":2}"#;
+    assert_eq!(steps(PageRequest::FIRST, &[first, grown]).pop(), Some(PagingStep::End));
+}
+
+#[test]
+fn deliveries_without_an_id_are_read_as_far_as_the_list_says_that_it_goes() {
+    let page = r#"{"data":[{"status":"DELIVERED"}],"totalPages":4,"total":4}"#;
+    let steps = steps(PageRequest::FIRST, &[page; 4]);
+    assert!(steps[..3].iter().all(|step| matches!(step, PagingStep::Fetch(_))), "{steps:?}");
+    assert_eq!(steps[3], PagingStep::End);
 }
 
 #[test]
@@ -200,6 +253,8 @@ fn a_page_may_be_missing_only_if_no_answer_has_announced_it() {
     for (answer, may_have_ended) in [
         (r#"[{"id":"a","status":"DELIVERED"}]"#, true),
         (r#"{"data":[{"id":"a","status":"DELIVERED"}],"totalPages":3}"#, false),
+        (r#"{"data":[{"id":"a","status":"DELIVERED"}],"total":2}"#, false),
+        (r#"{"data":[{"id":"a","status":"DELIVERED"}],"total":1}"#, true),
         (r#"{"data":[{"id":"a","status":"DELIVERED"}],"hasMore":true}"#, false),
     ] {
         let mut pager = DeliveryPager::default();
