@@ -16,8 +16,7 @@ class FynapseSimulator:
 
     def __init__(self, scratch: Path):
         scratch.mkdir(parents=True, exist_ok=True)
-        ports = [f"--{name}-port=0" for name in ("http", "aws", "rightfoot", "fynapse", "console")]
-        self._local = LocalProcess(["--memory", "--no-worker", "--no-schedules", *ports], scratch)
+        self._local = LocalProcess(["--memory", "--no-worker", "--no-schedules"], scratch)
         self.url = self._local.addresses[FYNAPSE]
 
     def stop(self) -> None:

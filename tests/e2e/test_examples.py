@@ -43,8 +43,7 @@ def aws_url_and_events() -> Iterator[tuple[str, Events]]:
     try:
         webhooks = ["--http-port", str(port), "--webhook-base-url", f"http://127.0.0.1:{port}"]
         api = ["--rightfoot-api", rightfoot.url, "--rightfoot-api-key", API_KEY]
-        # .ci/run has another `local` at the default addresses beside this one.
-        local = LocalProcess(["--memory", "--aws-port", "0", "--fynapse-port", "0", *webhooks, *api], SCRATCH)
+        local = LocalProcess(["--memory", *webhooks, *api], SCRATCH)
         try:
             yield local.addresses[AWS], published_events(local.addresses[AWS], rightfoot, port)
         finally:

@@ -43,8 +43,7 @@ def local(terminals: list[str]):
     program, options = terminals[0].split(" -- ")
     assert program == "cargo run -p local"
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    ports = [f"--{name}-port=0" for name in ("http", "aws", "fynapse", "rightfoot")]
-    process = LocalProcess([*shlex.split(options, comments=True), *ports], SCRATCH)
+    process = LocalProcess(shlex.split(options, comments=True), SCRATCH)
     yield process
     process.stop()
 

@@ -20,13 +20,20 @@ WEBHOOKS, AWS, RIGHTFOOT, FYNAPSE = (f"http://127.0.0.1:{port}" for port in (900
 LABELS = {WEBHOOKS: "Fynapse's endpointUrl", AWS: "AWS endpoint", RIGHTFOOT: "Rightfoot's API", FYNAPSE: "Fynapse's API"}
 
 
+PORT_OPTIONS = ("--http-port", "--aws-port", "--rightfoot-port", "--fynapse-port", "--console-port")
+
+
 class LocalProcess:
-    """A running `local`. The constructor returns when it is ready."""
+    """A running `local`. It listens on free ports, unless the arguments name others: .ci/run has another `local` at the default ones
+    meanwhile. The constructor returns when it is ready."""
 
     def __init__(self, arguments: list[str], scratch: Path):
+        ports = [f"{option}=0" for option in PORT_OPTIONS if option not in arguments]
+        if "--rightfoot-api" in arguments:
+            ports.remove("--rightfoot-port=0")
         self._stdout = scratch / "local.out"
         with self._stdout.open("wb") as stdout, (scratch / "local.log").open("wb") as log:
-            self._process = subprocess.Popen([LOCAL, *arguments], stdout=stdout, stderr=log)
+            self._process = subprocess.Popen([LOCAL, *arguments, *ports], stdout=stdout, stderr=log)
         try:
             wait_until(f"local to be ready, see {scratch}", self._is_ready)
         except BaseException:
@@ -70,8 +77,7 @@ class Emulators:
             LOCAL, scratch / "rightfoot.log", lost_webhooks_pct=100, processing_secs=1, day_secs=5, bind=bind
         )
         rightfoot = ["--rightfoot-api", self._rightfoot.url, "--rightfoot-api-key", API_KEY]
-        options = ["--memory", "--no-worker", "--no-schedules", "--http-port", "0", "--aws-port", "0",
-                   "--fynapse-port", "0"]
+        options = ["--memory", "--no-worker", "--no-schedules"]
         if bind:
             options += ["--bind", bind]
         try:
