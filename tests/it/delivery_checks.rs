@@ -176,7 +176,7 @@ async fn a_long_list_is_read_over_several_runs() {
     let state = it.world.item("fynapse#subscription#local-subscription", "check").await.unwrap();
     assert_eq!(
         text(&state, "next_page"),
-        r#"{"request":{"number":{"page":100,"first":0}},"may_be_missing":false}"#
+        r#"{"request":{"number":{"page":100,"first":0}},"may_be_missing":false,"failed_runs":0}"#
     );
     let rest = json!({"pages": 50, "listed": {"PENDING": 50}, "is_complete": true});
     assert_eq!(counts(&it.run_auditor().await), rest);

@@ -11,10 +11,10 @@ use inbox_aws::telemetry::metrics;
 use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::Event;
 use inbox_core::fynapse_api::delivery_page::DeliveryPage;
-use inbox_core::fynapse_api::finding::{EventsHere, Finding, MissedReason, Presence, is_comparable, judge};
+use inbox_core::fynapse_api::finding::{EventsHere, Finding, MissedReason, is_comparable, judge};
 use inbox_core::fynapse_api::listed_delivery::{DeliveryStatus, ListedDelivery};
 use inbox_core::fynapse_api::polled_event;
-use inbox_core::limits::{DELIVERY_COMPARABLE_DAYS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
+use inbox_core::limits::{DELIVERY_COMPARABLE_SECS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
 use inbox_core::time::UnixMillis;
 
 use crate::FynapseAuditor;
@@ -35,63 +35,88 @@ impl FynapseAuditor {
         // Those that were created before had ended, and were judged, in the last check.
         let ended: Vec<_> =
             ended.filter(|it| it.created_at.is_none_or(|at| since.is_none_or(|since| at >= since))).collect();
-        let event_ids: BTreeSet<_> = ended.iter().filter_map(|it| it.event_id.clone()).collect();
-        let recorded = self.checks.recorded_events(&event_ids).await?;
         let now = self.recorder.clock().now();
-        if !recorded.is_empty() {
-            state.ids_matched_at = Some(now);
-        }
-        let mut unmatched = Vec::new();
-        for delivery in ended {
-            match delivery.event_id.as_ref().and_then(|id| recorded.get(id)) {
-                Some(polled_at) => settle_recorded(delivery, *polled_at, state, run),
-                None => unmatched.push(delivery),
-            }
-        }
+        let comparable_before = state.comparable(now);
+        let unmatched = self.settle_recorded_ones(&ended, state, run).await?;
+        run.must_read_again |= state.comparable(now) != comparable_before;
         if unmatched.is_empty() {
             return Ok(());
         }
         if here.since.is_none() {
             // Once in a run, and only if something has to be searched.
-            let comparable = now.minus(Duration::from_secs(DELIVERY_COMPARABLE_DAYS * 86_400));
+            let comparable = now.minus(Duration::from_secs(DELIVERY_COMPARABLE_SECS));
             *here = self.checks.events_since(since.map_or(comparable, |since| since.max(comparable))).await?;
         }
-        here.are_ids_comparable = state.are_ids_comparable(now);
+        for delivery in ended.iter().filter(|it| here.has_key_of(it)) {
+            state.note_match(false, true, delivery.dated_at, now);
+        }
+        here.comparable = state.comparable(now);
+        run.must_read_again |= here.comparable != comparable_before;
+        self.check_unmatched(&unmatched, state, here, run, stop_at).await
+    }
+
+    /// Settles the deliveries whose event is recorded by its id. Returns the others.
+    async fn settle_recorded_ones<'a>(
+        &self,
+        deliveries: &[&'a ListedDelivery],
+        state: &mut DeliveryCheckItem,
+        run: &mut CheckSummary,
+    ) -> Result<Vec<&'a ListedDelivery>, AwsError> {
+        let event_ids: BTreeSet<_> = deliveries.iter().filter_map(|it| it.event_id.clone()).collect();
+        let recorded = self.checks.recorded_events(&event_ids).await?;
+        let now = self.recorder.clock().now();
+        let mut unmatched = Vec::new();
+        for delivery in deliveries {
+            match delivery.event_id.as_ref().and_then(|id| recorded.get(id)) {
+                // What the auditor has recorded itself does not show that the list has the ids of the webhooks.
+                Some(Some(polled_at)) => settle_polled(delivery, *polled_at, state, run),
+                Some(None) => {
+                    state.note_match(true, false, delivery.dated_at, now);
+                    delivery.reference().inspect(|reference| state.forget_absent(reference));
+                }
+                None => unmatched.push(*delivery),
+            }
+        }
+        Ok(unmatched)
+    }
+
+    async fn check_unmatched(
+        &self,
+        unmatched: &[&ListedDelivery],
+        state: &mut DeliveryCheckItem,
+        here: &EventsHere,
+        run: &mut CheckSummary,
+        stop_at: Instant,
+    ) -> Result<(), Problem> {
+        let given_up = unmatched.iter().filter(|it| it.status != DeliveryStatus::Delivered);
+        let known = self.checks.known_missed(given_up.filter_map(|it| it.reference())).await?;
         for delivery in unmatched {
             // The rest is judged by the next run, which reads the page again.
             if Instant::now() >= stop_at {
                 return Err(Problem::TimedOut);
             }
-            self.check_delivery(delivery, here.presence_of(delivery), state, run).await?;
-        }
-        Ok(())
-    }
-
-    async fn check_delivery(
-        &self,
-        delivery: &ListedDelivery,
-        presence: Presence,
-        state: &mut DeliveryCheckItem,
-        run: &mut CheckSummary,
-    ) -> Result<(), AwsError> {
-        let now = self.recorder.clock().now();
-        let Some(reference) = delivery.reference() else {
-            // Nothing would recognise it the next time.
-            run.not_comparable += 1;
-            return Ok(());
-        };
-        match judge(delivery, presence, state.absent_since(reference), now) {
-            Finding::Waits => {}
-            Finding::Settled => state.forget_absent(reference),
-            Finding::NotComparable => run.not_comparable += 1,
-            Finding::Absent => state.note_absent(reference, delivery.dated_at.unwrap_or(now), now),
-            Finding::Missed(reason) => {
-                if let Err(error) = self.report_missed(delivery, reason, state, run).await {
-                    // It may be stored all the same.
-                    run.write_failed_at.get_or_insert(now);
-                    return Err(error);
+            let Some(reference) = delivery.reference() else {
+                // Nothing would recognise it the next time.
+                run.not_comparable += 1;
+                continue;
+            };
+            let now = self.recorder.clock().now();
+            match judge(delivery, here.presence_of(delivery), state.absent_since(reference), now) {
+                Finding::Waits => {}
+                Finding::Settled => state.forget_absent(reference),
+                Finding::NotComparable => run.not_comparable += 1,
+                Finding::Absent => {
+                    run.must_read_again |=
+                        !state.note_absent(reference, delivery.dated_at.unwrap_or(now), now);
                 }
-                state.forget_absent(reference);
+                Finding::Missed(_) if known.get(reference).is_some_and(|at| !is_unreported(*at, state)) => {}
+                Finding::Missed(reason) => {
+                    if let Err(error) = self.report_missed(delivery, reason, state, run).await {
+                        // It may be stored all the same. The next check tries again; others need not wait for it.
+                        run.write_failed_at.get_or_insert(now);
+                        run.note_problem(&Problem::Aws(error));
+                    }
+                }
             }
         }
         Ok(())
@@ -112,8 +137,9 @@ impl FynapseAuditor {
         }
         if let Some(missed) = MissedDeliveryItem::new(delivery, reason, now) {
             let found_before = self.checks.save_missed(&missed).await?;
+            state.forget_absent(&missed.reference);
             if found_before.is_none_or(|at| is_unreported(at, state)) {
-                count_missed(delivery, reason, run);
+                count_missed(delivery, reason, state, run);
             }
         }
         Ok(())
@@ -131,8 +157,8 @@ impl FynapseAuditor {
         let is_new = self.recorder.record(event, in_time(RECORD_BUDGET_MS)).await? == RecordOutcome::New;
         let event_ids = delivery.event_id.iter().cloned().collect();
         // A record that is not new may be that of a write whose response was lost.
-        for polled_at in self.checks.recorded_events(&event_ids).await?.values() {
-            settle_recorded(delivery, *polled_at, state, run);
+        for polled_at in self.checks.recorded_events(&event_ids).await?.into_values().flatten() {
+            settle_polled(delivery, polled_at, state, run);
         }
         // If this fails, the relay sends it.
         if is_new && let Some(error) = self.recorder.enqueue(event, in_time(SEND_BUDGET_MS)).await {
@@ -142,18 +168,17 @@ impl FynapseAuditor {
     }
 }
 
-/// Settles a delivery whose event is recorded. If the auditor made the record, and no earlier run has reported that, this one does.
-fn settle_recorded(
+/// Settles a delivery whose event the auditor has recorded, and reports it unless an earlier run did.
+fn settle_polled(
     delivery: &ListedDelivery,
-    polled_at: Option<UnixMillis>,
+    polled_at: UnixMillis,
     state: &mut DeliveryCheckItem,
     run: &mut CheckSummary,
 ) {
-    let Some(reference) = delivery.reference() else { return };
-    state.forget_absent(reference);
-    if polled_at.is_some_and(|at| is_unreported(at, state))
+    delivery.reference().inspect(|reference| state.forget_absent(reference));
+    if is_unreported(polled_at, state)
         && let Some(reason) = MissedReason::of(delivery.status)
-        && count_missed(delivery, reason, run)
+        && count_missed(delivery, reason, state, run)
     {
         run.recovered += 1;
         metrics::DELIVERY_RECOVERED.add(1);
@@ -165,9 +190,14 @@ fn is_unreported(found_at: UnixMillis, state: &DeliveryCheckItem) -> bool {
     state.unreported_since.is_some_and(|since| found_at >= since)
 }
 
-/// Counts a missed delivery. Returns `false` if this run did so before: a list that grows shows a delivery twice.
-fn count_missed(delivery: &ListedDelivery, reason: MissedReason, run: &mut CheckSummary) -> bool {
-    if !delivery.reference().is_some_and(|reference| run.counted.insert(reference.clone())) {
+/// Counts a missed delivery. Returns `false` if that was done: a list that grows shows a delivery twice.
+fn count_missed(
+    delivery: &ListedDelivery,
+    reason: MissedReason,
+    state: &mut DeliveryCheckItem,
+    run: &mut CheckSummary,
+) -> bool {
+    if !delivery.reference().is_some_and(|reference| state.note_reported(reference)) {
         return false;
     }
     match reason {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use inbox_aws::AwsError;
 use inbox_aws::items::{DeliveryCheckItem, NextPage};
 use inbox_aws::secrets::fetch_stored_secret;
 use inbox_aws::stores::WriteOutcome;
 use inbox_aws::telemetry::metrics;
+use inbox_aws::{AwsError, AwsErrorKind};
 use inbox_core::fynapse_api::credentials::ClientCredentials;
 use inbox_core::fynapse_api::delivery_page::{DeliveryPage, parse_page};
 use inbox_core::fynapse_api::finding::EventsHere;
@@ -61,9 +61,7 @@ impl FynapseAuditor {
         let session = self.begin_session().await?;
         let since = state.wanted_since();
         let (mut pager, mut here) = (DeliveryPager::default(), EventsHere::default());
-        let is_whole_list = state.next_page.is_none();
-        let first = NextPage { request: PageRequest::FIRST, may_be_missing: false };
-        let mut next = state.next_page.clone().unwrap_or_else(|| first.clone());
+        let mut next = state.next_page.clone().unwrap_or(NextPage::FIRST);
         while run.pages < DELIVERY_PAGES_PER_RUN && Instant::now() < stop_at {
             // A failed page is read again by the next run.
             state.next_page = Some(next.clone());
@@ -71,56 +69,59 @@ impl FynapseAuditor {
                 Ok(read) => read,
                 // The page after the last one.
                 Err(Problem::Api(ApiError::NotFound | ApiError::Declined(_))) if next.may_be_missing => {
-                    return self.end_list(state, is_whole_list, run);
+                    return self.end_list(state, run);
                 }
                 Err(problem) => return Err(problem),
             };
             run.count_page(&page);
-            let were_ids_comparable = state.are_ids_comparable(self.recorder.clock().now());
             self.check_page(&page, state, &mut here, run, stop_at + LAST_PAGE).await?;
-            let are_ids_comparable = state.are_ids_comparable(self.recorder.clock().now());
-            if are_ids_comparable && !were_ids_comparable && !asked.is_first() {
-                // The pages before this one could not be compared.
-                (pager, next) = (DeliveryPager::default(), first.clone());
-            } else {
-                match pager.advance(asked, &page, since) {
-                    PagingStep::Fetch(request) => {
-                        next = NextPage { request, may_be_missing: pager.may_have_ended() };
-                    }
-                    PagingStep::End => return self.end_list(state, is_whole_list, run),
-                    PagingStep::Incomplete => {
-                        restart(state);
-                        return Err(Problem::MorePages);
-                    }
+            match pager.advance(asked, &page, since) {
+                PagingStep::Fetch(request) => {
+                    next = NextPage { request, may_be_missing: pager.may_have_ended(), failed_runs: 0 };
+                }
+                PagingStep::End => return self.end_list(state, run),
+                PagingStep::Incomplete => {
+                    state.next_page = None;
+                    return Err(Problem::MorePages);
                 }
             }
             state.next_page = Some(next.clone());
         }
-        Ok(())
+        check_statuses(run)
     }
 
     /// The list was read as far as it is wanted: the check is complete.
-    fn end_list(
-        &self,
-        state: &mut DeliveryCheckItem,
-        is_whole_list: bool,
-        run: &mut CheckSummary,
-    ) -> Result<(), Problem> {
-        let started_at = state.started_at;
-        restart(state);
-        if is_whole_list && run.unknown_statuses > 0 && run.listed.is_empty() {
-            return Err(Problem::UnknownStatuses);
-        }
+    fn end_list(&self, state: &mut DeliveryCheckItem, run: &mut CheckSummary) -> Result<(), Problem> {
+        state.next_page = None;
+        check_statuses(run)?;
         run.is_complete = true;
-        state.checked_at = started_at;
+        // Otherwise the next check reads as far back as this one.
+        if !run.must_read_again {
+            state.checked_at = state.started_at.take();
+        }
         state.forget_old_absent(self.recorder.clock().now());
         Ok(())
     }
 
     async fn begin_session(&self) -> Result<FynapseSession, Problem> {
         const UNAVAILABLE: &str = "credentials_unavailable";
+        /// Errors that are about the secret, or the permission to read it.
+        const OF_SECRET: [&str; 4] = [
+            "ResourceNotFoundException",
+            "AccessDeniedException",
+            "InvalidRequestException",
+            "DecryptionFailure",
+        ];
         let secret = fetch_stored_secret(&self.secrets, &self.secret_id).await;
-        let secret = secret.map_err(|error| Problem::Credentials(UNAVAILABLE, error.to_string()))?;
+        let secret = secret.map_err(|error| {
+            let is_of_secret =
+                matches!(&error.kind, AwsErrorKind::Service(code) if OF_SECRET.contains(&code.as_str()));
+            if is_of_secret {
+                Problem::Credentials(UNAVAILABLE, error.to_string())
+            } else {
+                Problem::Aws(error)
+            }
+        })?;
         let credentials = ClientCredentials::parse(&secret.value)
             .map_err(|error| Problem::Credentials(UNAVAILABLE, error.to_string()))?;
         if credentials.expire_soon(secret.stored_at, self.recorder.clock().now()) {
@@ -169,16 +170,19 @@ impl FynapseAuditor {
         state.ran_at = Some(now);
         if let Some(problem) = &problem {
             run.note_problem(problem);
-            let previous = state.problem.as_ref();
-            let runs_in_a_row = previous.map_or(1, |previous| previous.consecutive_polls(state.runs));
-            // What is before the page is read again, and so are new deliveries.
-            if run.pages == 0 && problem.attempts_of_page().is_some_and(|most| runs_in_a_row >= most) {
-                state.next_page = None;
+            if let (Some(next), Some(most)) = (&mut state.next_page, problem.attempts_of_page()) {
+                next.failed_runs += 1;
+                if next.failed_runs >= most {
+                    // What is before the page is read again, and so are new deliveries.
+                    state.next_page = None;
+                }
             }
         }
-        // What a crashed run had found is reported when the list has ended: its pages were read again by then.
-        let crash_at = earlier_crash_at.filter(|_| state.started_at.is_some());
-        state.unreported_since = [crash_at, run.write_failed_at].into_iter().flatten().min();
+        // What a crashed run had found is reported when the check is complete: its pages were read again by then.
+        match earlier_crash_at.filter(|_| !run.is_complete) {
+            Some(crash_at) => state.unreported_since = Some(crash_at),
+            None => state.end_report(run.write_failed_at),
+        }
         state.problem = PollProblem::updated(state.problem.as_ref(), run.problem, state.runs, now);
         metrics::DELIVERY_CHECK_AGE.record(check_age(&state, now).as_secs());
         if self.checks.save_state(&mut state).await? == WriteOutcome::Conflict {
@@ -189,9 +193,12 @@ impl FynapseAuditor {
     }
 }
 
-/// The next run begins at the start of the list.
-fn restart(state: &mut DeliveryCheckItem) {
-    (state.next_page, state.started_at) = (None, None);
+/// # Errors
+///
+/// No delivery that the run has read has a documented status.
+fn check_statuses(run: &CheckSummary) -> Result<(), Problem> {
+    let is_unknown = run.unknown_statuses > 0 && run.listed.is_empty();
+    if is_unknown { Err(Problem::UnknownStatuses) } else { Ok(()) }
 }
 
 /// The time since the start of the last complete check, or of the first one.

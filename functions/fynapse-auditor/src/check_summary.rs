@@ -1,6 +1,6 @@
 //! What a run has counted, and the problem that ended it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lambda_runtime::Diagnostic;
 use serde_json::{Value, json};
@@ -9,7 +9,6 @@ use inbox_aws::AwsError;
 use inbox_aws::telemetry::metrics;
 use inbox_core::fynapse_api::delivery_page::{DeliveryPage, UnusableAnswer};
 use inbox_core::fynapse_api::listed_delivery::DeliveryStatus;
-use inbox_core::id::Id;
 use inbox_core::time::UnixMillis;
 use inbox_fynapse::ApiError;
 
@@ -36,10 +35,11 @@ pub struct CheckSummary {
     pub problem: Option<&'static str>,
     /// The first error that an operator has to fix, if any.
     pub error: Option<RunError>,
-    /// The missed deliveries that were counted: a list that grows shows some twice.
-    pub(crate) counted: BTreeSet<Id>,
     /// The time of the first write that failed: what it should store may be stored.
     pub(crate) write_failed_at: Option<UnixMillis>,
+    /// True if the next check has to read as far back as this one: there were more absent events than can be remembered, or the run has
+    /// found that more of the list can be compared than before.
+    pub(crate) must_read_again: bool,
 }
 
 /// An error that fails the run, so that its operator is alarmed.

@@ -156,12 +156,13 @@ mod tests {
         state.checked_at = Some(NOW);
         state.started_at = Some(UnixMillis(7));
         let request = PageRequest::Number { page: 3, first: 1 };
-        state.next_page = Some(NextPage { request, may_be_missing: true });
+        state.next_page = Some(NextPage { request, may_be_missing: true, failed_runs: 3 });
         state.problem = Some(PollProblem { reason: "unavailable".to_owned(), since: NOW, first_poll: 2 });
         state.runs = 4;
         (state.ran_at, state.unreported_since) = (Some(UnixMillis(8)), Some(UnixMillis(9)));
-        state.ids_matched_at = Some(UnixMillis(10));
-        state.note_absent(&id("d-1"), UnixMillis(11), UnixMillis(12));
+        state.note_match(true, true, Some(UnixMillis(10)), NOW);
+        assert!(state.note_absent(&id("d-1"), UnixMillis(11), UnixMillis(12)));
+        assert!(state.note_reported(&id("d-2")) && !state.note_reported(&id("d-2")));
         assert_eq!((state.stored_rev(), state.next().stored_rev()), (None, Some(1)));
         assert_eq!(DeliveryCheckItem::from_item(&state.next().to_item()), Some(state.next()));
     }

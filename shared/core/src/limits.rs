@@ -50,7 +50,10 @@ const _: () = {
     assert!(AUDITOR_BUDGET_SECS * 1_000 + AUDITOR_RESERVE_MS <= AUDITOR_TIMEOUT_SECS * 1_000);
     assert!(AUDITOR_TIMEOUT_SECS < AUDITOR_INTERVAL_SECS);
     // A delivery that is still retried is within the overlap, and a compared one has not lost its record yet.
-    assert!(DELIVERY_RETRIED_SECS < DELIVERY_OVERLAP_SECS && DELIVERY_COMPARABLE_DAYS < RETENTION_MIN_DAYS);
+    assert!(
+        DELIVERY_RETRIED_SECS < DELIVERY_OVERLAP_SECS
+            && DELIVERY_COMPARABLE_SECS < RETENTION_MIN_DAYS * 86_400
+    );
     assert!(
         DELIVERY_SETTLE_SECS < AUDITOR_INTERVAL_SECS && CREDENTIALS_WARNING_DAYS < CREDENTIALS_VALID_DAYS
     );

@@ -25,7 +25,8 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// Time limit for one request that changes nothing, from the connection to the last byte of the response.
     pub request_timeout: Duration,
-    /// Time limit for one `POST` that changes something. It is longer because Rightfoot checks every row before it answers.
+    /// Time limit for one `POST` that changes something. It is longer, because Rightfoot checks every row before it answers, and because
+    /// its outcome is unknown if nothing comes back.
     pub post_timeout: Duration,
     /// Upper limit of the random pause before the second attempt; twice as much before the third.
     pub backoff_base: Duration,

@@ -184,6 +184,44 @@ async fn whatever_aws_call_fails_a_missed_event_is_found_and_reported() {
     }
 }
 
+/// The SDK sends each write again, whose condition does not hold any more.
+#[tokio::test]
+async fn a_run_goes_on_if_the_response_of_its_own_write_was_lost() {
+    for has_payloads in [false, true] {
+        let it = world_with_missed(has_payloads).await;
+        let lost = Arc::new(AtomicUsize::new(0));
+        let counted = lost.clone();
+        it.world.stack.connector.set_fault_plan(move |call| {
+            let is_first_attempt =
+                call.operation == "PutItem" && counted.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+            is_first_attempt.then_some(Fault::TimeoutAfter)
+        });
+        assert_eq!(reported(&it).await, 1, "{has_payloads}");
+        assert_eq!(lost.load(Ordering::SeqCst), 6, "the start, what was found, and the end: twice each");
+        it.world.stack.connector.clear_fault_plan();
+        let state = it.world.item("fynapse#subscription#local-subscription", "check").await.unwrap();
+        assert_eq!((number(&state, "rev"), number(&state, "unreported_since")), (Some(2), None));
+        it.world.advance(MINUTE * 15);
+        assert_eq!(reported(&it).await, 0, "once");
+    }
+}
+
+/// Fynapse has refused nothing.
+#[tokio::test]
+async fn an_outage_of_secrets_manager_is_not_a_refusal() {
+    for (fault, expected, problem_name) in [
+        (Fault::ServerError, "AwsCallFailed", "aws_error"),
+        (Fault::AccessDenied, "FynapseUnauthorized", "credentials_unavailable"),
+    ] {
+        let it = FynapseWorld::new().await;
+        let connector = &it.world.stack.connector;
+        connector.set_fault_plan(move |call| (call.operation == "GetSecretValue").then_some(fault));
+        assert_eq!(run_and_fail(&it).await.0, expected);
+        it.world.stack.connector.clear_fault_plan();
+        assert_eq!(problem(&it).await, reason(problem_name, 1));
+    }
+}
+
 #[tokio::test]
 async fn two_runs_at_once_save_a_missed_event_once() {
     let it = FynapseWorld::new().await;

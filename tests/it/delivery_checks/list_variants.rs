@@ -109,23 +109,68 @@ async fn what_was_lost_is_found_at_the_head_of_the_list() {
     assert_eq!(found(&it).await["lost"], 2);
 }
 
-/// The list begins with the oldest, and nothing shows that its ids are comparable before its last page.
+/// Nothing shows that the list's ids are comparable before its last page.
 #[tokio::test]
 async fn what_was_lost_is_found_before_the_first_event_that_is_here() {
     let it = FynapseWorld::new().await;
-    it.fynapse.configure(|list| {
-        (list.page_rows, list.is_oldest_first, list.has_idempotency_keys) = (1, true, false);
-    });
-    for event_id in ["e-1", "e-2"] {
-        it.add_ended(event_id, DeliveryStatus::Delivered);
+    it.fynapse.configure(|list| (list.page_rows, list.has_idempotency_keys) = (1, false));
+    it.deliver("e-1").await;
+    for event_id in ["e-2", "e-3"] {
         it.world.advance(MINUTE);
+        it.add_ended(event_id, DeliveryStatus::Delivered);
     }
-    it.deliver("e-3").await;
-    // Older than what a second check reads.
+    // Older than what a second check reads otherwise.
     it.world.advance(HOUR * 24 * 5);
-    assert_eq!(it.run_auditor().await["is_complete"], true);
-    it.world.advance(MINUTE * 15);
-    assert_eq!(it.run_auditor().await["lost"], 2);
+    let mut lost = Vec::new();
+    for _ in 0..4 {
+        let run = it.run_auditor().await;
+        assert_eq!(run["is_complete"], true);
+        lost.push(run["lost"].as_u64().unwrap());
+        it.world.advance(MINUTE * 15);
+    }
+    assert_eq!(lost, [0, 0, 2, 0]);
+}
+
+/// Another receiver has got them, or the keys of the list are not those of the webhooks.
+#[tokio::test]
+async fn what_was_delivered_before_the_first_event_here_is_not_lost() {
+    for is_oldest_first in [false, true] {
+        for has_event_ids in [false, true] {
+            let it = FynapseWorld::new().await;
+            it.fynapse.configure(|list| {
+                (list.is_oldest_first, list.has_event_ids) = (is_oldest_first, has_event_ids);
+            });
+            it.add_ended("e-1", DeliveryStatus::Delivered);
+            it.world.advance(MINUTE);
+            for step in ["nothing is here", "an event is here"] {
+                for _ in 0..3 {
+                    let run = it.run_auditor().await;
+                    let counts = (&run["lost"], &run["not_comparable"]);
+                    assert_eq!(counts, (&json!(0), &json!(1)), "{step} {is_oldest_first} {has_event_ids}");
+                    it.world.advance(MINUTE * 15);
+                }
+                it.deliver("e-2").await;
+            }
+        }
+    }
+}
+
+/// More than are remembered from one look to the next, and older than what a second check reads otherwise.
+#[tokio::test]
+async fn however_many_are_lost_all_are_found() {
+    let it = FynapseWorld::new().await;
+    it.deliver("e-0").await;
+    for number in 0..250 {
+        it.add_ended(&format!("e-lost-{number}"), DeliveryStatus::Delivered);
+    }
+    it.world.advance(HOUR * 24 * 6);
+    it.fynapse.configure(|list| list.page_rows = 300);
+    let mut lost = 0;
+    for _ in 0..8 {
+        lost += it.run_auditor().await["lost"].as_u64().unwrap();
+        it.world.advance(MINUTE * 15);
+    }
+    assert_eq!((lost, it.missed().await.len()), (250, 250));
 }
 
 #[tokio::test]

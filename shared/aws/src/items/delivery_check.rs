@@ -1,11 +1,14 @@
 //! The state of the checks of a Fynapse subscription's deliveries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use inbox_core::fynapse_api::finding::Comparable;
 use inbox_core::fynapse_api::paging::PageRequest;
 use inbox_core::id::Id;
-use inbox_core::limits::{DELIVERY_ABSENT_MAX, DELIVERY_COMPARABLE_DAYS, DELIVERY_OVERLAP_SECS};
+use inbox_core::limits::{
+    DELIVERY_ABSENT_MAX, DELIVERY_COMPARABLE_SECS, DELIVERY_OVERLAP_SECS, DELIVERY_REPORTED_MAX,
+};
 use inbox_core::poll::problem::PollProblem;
 use inbox_core::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -37,8 +40,14 @@ pub struct DeliveryCheckItem {
     /// The time since which what was found may not have been reported: the start of a run that has not ended, or the time of a write
     /// whose outcome is not known.
     pub unreported_since: Option<UnixMillis>,
-    /// Time at which an event id of the list was last that of a recorded event: they are the ids of the webhooks.
-    pub ids_matched_at: Option<UnixMillis>,
+    /// Deliveries that were reported since then.
+    reported: BTreeSet<String>,
+    /// Time at which an event id of the list was last one that is here.
+    ids_matched_at: Option<UnixMillis>,
+    /// Time at which an idempotency key of the list was last one that is here.
+    keys_matched_at: Option<UnixMillis>,
+    /// Time of the oldest delivery whose event was ever here.
+    oldest_match: Option<UnixMillis>,
     /// Deliveries whose event was not found, by their reference.
     absent: BTreeMap<String, AbsentDelivery>,
 }
@@ -50,6 +59,13 @@ pub struct NextPage {
     pub request: PageRequest,
     /// True if the list may have ended before it: no answer has announced it.
     pub may_be_missing: bool,
+    /// Runs in a row that began with it and failed.
+    pub failed_runs: u64,
+}
+
+impl NextPage {
+    /// The first page.
+    pub const FIRST: Self = Self { request: PageRequest::FIRST, may_be_missing: false, failed_runs: 0 };
 }
 
 /// A delivery whose event was not found.
@@ -74,7 +90,10 @@ impl DeliveryCheckItem {
             runs: 0,
             ran_at: None,
             unreported_since: None,
+            reported: BTreeSet::new(),
             ids_matched_at: None,
+            keys_matched_at: None,
+            oldest_match: None,
             absent: BTreeMap::new(),
         }
     }
@@ -86,10 +105,38 @@ impl DeliveryCheckItem {
         Some(absent.map_or(overlap, |absent| absent.min(overlap)))
     }
 
-    /// Returns `true` if the event ids of the list were lately those of the webhooks. A provider may change them.
-    pub fn are_ids_comparable(&self, now: UnixMillis) -> bool {
-        let lately = Duration::from_secs(DELIVERY_COMPARABLE_DAYS * 86_400);
-        self.ids_matched_at.is_some_and(|at| now.since(at) < lately)
+    /// Notes that the event of a delivery of this time is here, by its id, its idempotency key or both.
+    pub fn note_match(&mut self, by_id: bool, by_key: bool, dated_at: Option<UnixMillis>, now: UnixMillis) {
+        if by_id {
+            self.ids_matched_at = Some(now);
+        }
+        if by_key {
+            self.keys_matched_at = Some(now);
+        }
+        self.oldest_match = [self.oldest_match, dated_at].into_iter().flatten().min();
+    }
+
+    /// What of the list can be compared. A provider may change its ids, so an old match does not count.
+    pub fn comparable(&self, now: UnixMillis) -> Comparable {
+        let is_lately = |at: Option<UnixMillis>| {
+            at.is_some_and(|at| now.since(at) < Duration::from_secs(DELIVERY_COMPARABLE_SECS))
+        };
+        Comparable {
+            event_ids: is_lately(self.ids_matched_at),
+            idempotency_keys: is_lately(self.keys_matched_at),
+            since: self.oldest_match,
+        }
+    }
+
+    /// Notes that a delivery is reported. Returns `false` if it was, since the time of [`unreported_since`](Self::unreported_since).
+    pub fn note_reported(&mut self, reference: &Id) -> bool {
+        self.reported.insert(reference.as_str().to_owned())
+    }
+
+    /// Everything that was found is reported, except what a write at this time was to store.
+    pub fn end_report(&mut self, unreported_since: Option<UnixMillis>) {
+        self.unreported_since = unreported_since;
+        self.reported.clear();
     }
 
     /// The time of the first look at which the event of a delivery was not found.
@@ -97,12 +144,14 @@ impl DeliveryCheckItem {
         self.absent.get(reference.as_str()).map(|absent| UnixMillis(absent.since))
     }
 
-    /// Remembers the first look at which the event of a delivery of this time was not found.
-    pub fn note_absent(&mut self, reference: &Id, dated_at: UnixMillis, now: UnixMillis) {
-        if self.absent.len() < DELIVERY_ABSENT_MAX {
+    /// Remembers the first look at which the event of a delivery of this time was not found. Returns `false` if there is no place.
+    pub fn note_absent(&mut self, reference: &Id, dated_at: UnixMillis, now: UnixMillis) -> bool {
+        let has_place = self.absent.len() < DELIVERY_ABSENT_MAX || self.absent_since(reference).is_some();
+        if has_place {
             let absent = AbsentDelivery { since: now.0, dated_at: dated_at.0 };
             self.absent.entry(reference.as_str().to_owned()).or_insert(absent);
         }
+        has_place
     }
 
     /// Forgets a delivery whose event was found, or was reported.
@@ -132,6 +181,8 @@ impl DeliveryCheckItem {
         let next_page = self.next_page.as_ref().and_then(|page| serde_json::to_string(page).ok());
         let absent = Some(&self.absent).filter(|absent| !absent.is_empty());
         let absent = absent.and_then(|absent| serde_json::to_string(absent).ok());
+        let reported = Some(&self.reported).filter(|it| (1..=DELIVERY_REPORTED_MAX).contains(&it.len()));
+        let reported = reported.and_then(|reported| serde_json::to_string(reported).ok());
         NewItem::at(&self.key)
             .set(Attribute::Rev, &self.rev)
             .set_some(Attribute::CheckedAt, self.checked_at.as_ref())
@@ -141,7 +192,10 @@ impl DeliveryCheckItem {
             .set(Attribute::Polls, &self.runs)
             .set_some(Attribute::RanAt, self.ran_at.as_ref())
             .set_some(Attribute::UnreportedSince, self.unreported_since.as_ref())
+            .set_some(Attribute::Reported, reported.as_ref())
             .set_some(Attribute::IdsMatchedAt, self.ids_matched_at.as_ref())
+            .set_some(Attribute::KeysMatchedAt, self.keys_matched_at.as_ref())
+            .set_some(Attribute::OldestMatch, self.oldest_match.as_ref())
             .set_some(Attribute::AbsentDeliveries, absent.as_ref())
             .build()
     }
@@ -150,6 +204,7 @@ impl DeliveryCheckItem {
     pub(crate) fn from_item(item: &Item) -> Option<Self> {
         let next_page: Option<String> = read(item, Attribute::NextPage);
         let absent: Option<String> = read(item, Attribute::AbsentDeliveries);
+        let reported: Option<String> = read(item, Attribute::Reported);
         Some(Self {
             key: Key::of_item(item)?,
             rev: read(item, Attribute::Rev)?,
@@ -161,7 +216,10 @@ impl DeliveryCheckItem {
             runs: read_count(item, Attribute::Polls),
             ran_at: read(item, Attribute::RanAt),
             unreported_since: read(item, Attribute::UnreportedSince),
+            reported: reported.and_then(|it| serde_json::from_str(&it).ok()).unwrap_or_default(),
             ids_matched_at: read(item, Attribute::IdsMatchedAt),
+            keys_matched_at: read(item, Attribute::KeysMatchedAt),
+            oldest_match: read(item, Attribute::OldestMatch),
             absent: absent.and_then(|absent| serde_json::from_str(&absent).ok()).unwrap_or_default(),
         })
     }

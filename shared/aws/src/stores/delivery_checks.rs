@@ -4,8 +4,9 @@
 //!  auditor   put "a run began", if rev=seen ── read the list ── put each missed delivery, if it is not there ── put the state, if rev=seen
 //! ```
 //!
-//! A run that crashes has written no metrics, and the next one repeats its pages. The first write tells it since when, so it reports again
-//! what was found since then. So a missed delivery is reported at least once, and twice only after a crash or a write that failed.
+//! A run that crashes has written no metrics, and the next one repeats its pages. The first write tells it since when, so it reports what
+//! was found since then. So a missed delivery is reported at least once, and twice only if a run crashes after its report, or if two runs
+//! overlap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use serde::Deserialize;
 
 use inbox_core::delivery::Provider;
 use inbox_core::event::EventKey;
-use inbox_core::fynapse_api::finding::EventsHere;
+use inbox_core::fynapse_api::finding::{Comparable, EventsHere};
 use inbox_core::id::Id;
 use inbox_core::limits::{
     DELIVERY_KEYS_MAX, DELIVERY_SEARCH_MARGIN_SECS, INDEX_SHARDS, QUARANTINED_COMPARED_MAX,
@@ -115,6 +116,22 @@ impl DeliveryChecks {
         Ok(recorded)
     }
 
+    /// Which of these deliveries are stored as missed, and since when. Strongly consistent, up to a hundred in a call.
+    pub async fn known_missed(
+        &self,
+        references: impl IntoIterator<Item = &Id>,
+    ) -> Result<BTreeMap<Id, UnixMillis>, AwsError> {
+        let keys: BTreeSet<_> = references.into_iter().collect();
+        let keys: Vec<_> = keys.into_iter().map(Key::missed_delivery).collect();
+        let mut known = BTreeMap::new();
+        for keys in keys.chunks(BATCH_GET_KEYS_MAX) {
+            let items = self.table.get_all(keys.to_vec()).await?;
+            let missed = items.iter().filter_map(MissedDeliveryItem::from_item);
+            known.extend(missed.map(|missed| (missed.reference, missed.found_at)));
+        }
+        Ok(known)
+    }
+
     /// Searches Fynapse's events of deliveries that were created since then: the idempotency keys of recorded and quarantined ones, and
     /// the ids of quarantined ones. The index may lag for some seconds.
     pub async fn events_since(&self, since: UnixMillis) -> Result<EventsHere, AwsError> {
@@ -135,7 +152,7 @@ impl DeliveryChecks {
             idempotency_keys: events.iter().chain(&quarantined).filter_map(key_of).collect(),
             since: Some(since),
             has_all_keys: has_all_events && has_all_quarantined,
-            are_ids_comparable: false,
+            comparable: Comparable::default(),
         })
     }
 

@@ -150,8 +150,14 @@ pub(crate) enum Attribute {
     AbsentDeliveries,
     /// The time since which what was found may not have been reported.
     UnreportedSince,
-    /// Time at which an id of the list was last one of a recorded event.
+    /// Deliveries that were reported since then.
+    Reported,
+    /// Time at which an event id of the list was last one that is here.
     IdsMatchedAt,
+    /// Time at which an idempotency key of the list was last one that is here.
+    KeysMatchedAt,
+    /// Time of the oldest delivery whose event was ever here.
+    OldestMatch,
     /// End of the last run.
     RanAt,
     /// Time of a delivery's creation at the provider.

@@ -49,13 +49,14 @@ pub fn parse_page(body: &[u8]) -> Result<DeliveryPage, UnusableAnswer> {
     let raw: &RawValue = serde_json::from_str(json).map_err(|_| UnusableAnswer::NotJson)?;
     let mut found = Found::default();
     found.search(raw, 0);
-    if found.deliveries.is_empty() && found.unknown_statuses.is_empty() && !is_empty_list(raw) {
-        return Err(UnusableAnswer::NoDeliveries { shape: shape(raw) });
-    }
     let hints = match Node::of(raw) {
         Node::Object(fields) => PageHints::from_fields(&fields),
         Node::Array(_) | Node::Scalar => PageHints::default(),
     };
+    let is_empty = found.deliveries.is_empty() && found.unknown_statuses.is_empty();
+    if is_empty && !is_empty_list(raw) && !hints.give_no_delivery() {
+        return Err(UnusableAnswer::NoDeliveries { shape: shape(raw) });
+    }
     Ok(DeliveryPage { deliveries: found.deliveries, unknown_statuses: found.unknown_statuses, hints })
 }
 
@@ -74,8 +75,9 @@ impl Found {
         match Node::of(raw) {
             Node::Object(fields) => match (ListedDelivery::from_fields(&fields), id_with_status(&fields)) {
                 (Some(delivery), _) => self.deliveries.push(delivery),
-                (None, Some(id)) => self.unknown_statuses.push(id),
-                (None, None) => fields.values().for_each(|value| self.search(value, depth + 1)),
+                // The whole answer may be an object with an id and a state, which holds the list.
+                (None, Some(id)) if depth > 0 => self.unknown_statuses.push(id),
+                (None, _) => fields.values().for_each(|value| self.search(value, depth + 1)),
             },
             Node::Array(elements) => elements.iter().for_each(|value| self.search(value, depth + 1)),
             Node::Scalar => {}
@@ -89,17 +91,20 @@ fn id_with_status(fields: &Fields<'_>) -> Option<Id> {
     own_id(fields)
 }
 
-/// Returns `true` for an empty array, and for an object all of whose arrays, one at least, are empty.
+/// Returns `true` if there are arrays in a value or in the objects of it, and all of them are empty.
 fn is_empty_list(raw: &RawValue) -> bool {
-    let is_empty = |node: &Node<'_>| matches!(node, Node::Array(elements) if elements.is_empty());
+    let mut arrays = Vec::new();
+    collect_arrays(raw, 0, &mut arrays);
+    !arrays.is_empty() && arrays.iter().all(|length| *length == 0)
+}
+
+/// Collects the lengths of the arrays in a value and in the objects of it.
+fn collect_arrays(raw: &RawValue, depth: usize, lengths: &mut Vec<usize>) {
     match Node::of(raw) {
-        node @ Node::Array(_) => is_empty(&node),
-        Node::Object(fields) => {
-            let arrays: Vec<_> =
-                fields.values().map(|it| Node::of(it)).filter(|it| matches!(it, Node::Array(_))).collect();
-            !arrays.is_empty() && arrays.iter().all(is_empty)
-        }
-        Node::Scalar => false,
+        Node::Object(_) if depth > DEPTH_MAX => {}
+        Node::Object(fields) => fields.values().for_each(|value| collect_arrays(value, depth + 1, lengths)),
+        Node::Array(elements) => lengths.push(elements.len()),
+        Node::Scalar => {}
     }
 }
 

@@ -13,7 +13,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::listed_delivery::{DeliveryStatus, ListedDelivery};
 use crate::id::Id;
-use crate::limits::{DELIVERY_COMPARABLE_DAYS, DELIVERY_SETTLE_SECS};
+use crate::limits::{DELIVERY_COMPARABLE_SECS, DELIVERY_SETTLE_SECS};
 use crate::time::UnixMillis;
 
 /// The events that are here, as far as they were searched.
@@ -29,22 +29,42 @@ pub struct EventsHere {
     pub has_all_keys: bool,
     /// True if the id of every quarantined event since then was read.
     pub has_all_quarantined_ids: bool,
-    /// True if the list's event ids are those of the webhooks: one of them was found.
-    pub are_ids_comparable: bool,
+    /// What of the list can be compared.
+    pub comparable: Comparable,
+}
+
+/// What of the list can be compared with the events that are here. Neither its ids nor their form are documented, so only what was found
+/// here shows that they are those of the webhooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Comparable {
+    /// True if one of the list's event ids was found here lately.
+    pub event_ids: bool,
+    /// True if one of the list's idempotency keys was found here lately.
+    pub idempotency_keys: bool,
+    /// The time of the oldest delivery whose event was ever here. An older one may have gone to another receiver.
+    pub since: Option<UnixMillis>,
 }
 
 impl EventsHere {
+    /// Returns `true` if the idempotency key of a delivery is among them.
+    pub fn has_key_of(&self, delivery: &ListedDelivery) -> bool {
+        delivery.idempotency_key.as_ref().is_some_and(|key| self.idempotency_keys.contains(key))
+    }
+
     /// Whether the event of a delivery is among them.
     pub fn presence_of(&self, delivery: &ListedDelivery) -> Presence {
-        let has_key = |key: &Option<Id>| key.as_ref().is_some_and(|key| self.idempotency_keys.contains(key));
         let has_id = delivery.event_id.as_ref().is_some_and(|id| self.event_ids.contains(id));
         // The key may be the delivery's id (shared/providers/fynapse.md, "Idempotency-Key"). That it is not found there says nothing.
-        if has_id || has_key(&delivery.idempotency_key) || has_key(&delivery.delivery_id) {
+        let has_own_id = delivery.delivery_id.as_ref().is_some_and(|id| self.idempotency_keys.contains(id));
+        if has_id || has_own_id || self.has_key_of(delivery) {
             return Presence::Here;
         }
-        let was_searched = self.since.zip(delivery.dated_at).is_some_and(|(since, at)| since <= at);
-        let is_id_enough = delivery.event_id.is_some() && self.are_ids_comparable;
-        let is_key_enough = delivery.idempotency_key.is_some() && self.has_all_keys;
+        let is_since =
+            |since: Option<UnixMillis>| since.zip(delivery.dated_at).is_some_and(|(since, at)| since <= at);
+        let was_searched = is_since(self.since) && is_since(self.comparable.since);
+        let is_id_enough = delivery.event_id.is_some() && self.comparable.event_ids;
+        let is_key_enough =
+            delivery.idempotency_key.is_some() && self.comparable.idempotency_keys && self.has_all_keys;
         if was_searched && (is_id_enough && self.has_all_quarantined_ids || is_key_enough) {
             Presence::Absent
         } else {
@@ -167,7 +187,7 @@ fn judge_absent(delivery: &ListedDelivery, absent_since: Option<UnixMillis>, now
 
 /// Returns `true` if a record of the delivery's event cannot have expired.
 pub fn is_comparable(delivery: &ListedDelivery, now: UnixMillis) -> bool {
-    let comparable = Duration::from_secs(DELIVERY_COMPARABLE_DAYS * 86_400);
+    let comparable = Duration::from_secs(DELIVERY_COMPARABLE_SECS);
     delivery.dated_at.is_some_and(|at| now.since(at) < comparable)
 }
 
@@ -200,7 +220,7 @@ mod tests {
             since: Some(NOW.minus(Duration::from_secs(60))),
             has_all_keys: true,
             has_all_quarantined_ids: true,
-            are_ids_comparable: true,
+            comparable: Comparable { event_ids: true, idempotency_keys: true, since: Some(UnixMillis(0)) },
             ..EventsHere::default()
         };
         assert_eq!(complete.presence_of(&listed), Presence::Absent);
@@ -211,7 +231,13 @@ mod tests {
             assert_eq!(here.presence_of(&listed), Presence::Here, "{here:?}");
         }
         let by_id = EventsHere { has_all_keys: false, ..complete.clone() };
-        let by_key = EventsHere { are_ids_comparable: false, ..complete.clone() };
+        let unlike = |event_ids, idempotency_keys| EventsHere {
+            comparable: Comparable { event_ids, idempotency_keys, ..complete.comparable },
+            ..complete.clone()
+        };
+        let by_key = unlike(false, true);
+        let no_older_event = Comparable { since: Some(NOW), ..complete.comparable };
+        let no_event = Comparable { since: None, ..complete.comparable };
         assert_eq!(
             (by_id.presence_of(&listed), by_key.presence_of(&listed)),
             (Presence::Absent, Presence::Absent)
@@ -223,7 +249,10 @@ mod tests {
             (EventsHere { has_all_quarantined_ids: false, has_all_keys: false, ..complete.clone() }, &listed),
             (EventsHere { since: Some(NOW), ..complete.clone() }, &listed),
             (EventsHere { since: None, ..complete.clone() }, &listed),
-            (EventsHere { has_all_keys: false, are_ids_comparable: false, ..complete.clone() }, &listed),
+            (EventsHere { has_all_keys: false, ..by_key.clone() }, &listed),
+            (unlike(false, false), &listed),
+            (EventsHere { comparable: no_older_event, ..complete.clone() }, &listed),
+            (EventsHere { comparable: no_event, ..complete.clone() }, &listed),
             (by_key, &without_key),
             (by_id, &without_id),
             (complete.clone(), &ListedDelivery { dated_at: None, ..listed.clone() }),

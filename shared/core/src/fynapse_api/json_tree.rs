@@ -50,7 +50,7 @@ pub(super) fn plain_name(name: &str) -> String {
 }
 
 /// The first value that `find` accepts, in the object and the objects below it, the upper ones first. An object with one of the names
-/// `left_out` is not searched, and nothing below one that `is_closed` accepts.
+/// `left_out` is not searched, and nothing below an object in it that `is_closed` accepts.
 pub(super) fn find_in_objects<'a, T>(
     object: &Fields<'a>,
     left_out: &[&str],
@@ -62,7 +62,7 @@ pub(super) fn find_in_objects<'a, T>(
         if let Some(found) = object.iter().find_map(|(name, value)| find(&plain_name(name), value)) {
             return Some(found);
         }
-        if depth < DEPTH_MAX && !is_closed(&object) {
+        if depth < DEPTH_MAX && (depth == 0 || !is_closed(&object)) {
             let searched = object.iter().filter(|(name, _)| !left_out.contains(&plain_name(name).as_str()));
             open.extend(searched.filter_map(|(_, value)| Some((fields(value)?, depth + 1))));
         }

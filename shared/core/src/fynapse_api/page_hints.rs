@@ -24,15 +24,22 @@ pub struct PageHints {
 impl PageHints {
     /// Reads the fields beside the list, and in the objects beside it that describe the page.
     pub(super) fn from_fields(object: &Fields<'_>) -> Self {
-        const DESCRIBING: [&str; 6] = ["page", "pagination", "paging", "meta", "links", "_links"];
+        /// Names of an object that holds the list and what describes it.
+        const WRAPPING: [&str; 4] = ["data", "result", "results", "response"];
         let mut hints = Self::default();
-        hints.read(object);
-        for name in DESCRIBING {
-            if let Some(below) = object.get(name).and_then(|value| fields(value)) {
-                hints.read(&below);
-            }
+        hints.read_with_descriptions(object);
+        for wrapped in WRAPPING.iter().filter_map(|name| fields(object.get(*name)?)) {
+            hints.read_with_descriptions(&wrapped);
         }
         hints
+    }
+
+    fn read_with_descriptions(&mut self, object: &Fields<'_>) {
+        const DESCRIBING: [&str; 6] = ["page", "pagination", "paging", "meta", "links", "_links"];
+        self.read(object);
+        for described in DESCRIBING.iter().filter_map(|name| fields(object.get(*name)?)) {
+            self.read(&described);
+        }
     }
 
     /// Returns `true` if they say whether there are further pages.
@@ -40,9 +47,9 @@ impl PageHints {
         self.total_pages.is_some() || self.is_last.is_some() || self.next.is_some()
     }
 
-    /// Returns `true` if they say that the whole list is empty.
-    pub fn tell_that_it_is_empty(&self) -> bool {
-        self.total == Some(0) || self.total_pages == Some(0) || self.is_last == Some(true)
+    /// Returns `true` if they say that the whole list has no delivery.
+    pub fn give_no_delivery(&self) -> bool {
+        self.total == Some(0) || self.total_pages == Some(0)
     }
 
     fn read(&mut self, object: &Fields<'_>) {

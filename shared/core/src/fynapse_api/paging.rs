@@ -124,14 +124,20 @@ impl DeliveryPager {
         if is_before_since {
             return PagingStep::End;
         }
-        let next = next_request(&requested, &page.hints);
         self.sent.push(requested.clone());
-        // A page between two others may be empty if the list has cursors.
-        let is_last = is_empty && page.hints.next.is_none();
+        // A list that counts from one, and took page 0 for page 1.
+        let counts_from_one = requested == PageRequest::Number { page: 1, first: 0 } && !has_new && !is_empty;
+        let requested = if counts_from_one { PageRequest::Number { page: 1, first: 1 } } else { requested };
+        let next = next_request(&requested, &page.hints);
+        // A page between two others may be empty, if the list says that there are others.
+        let is_last =
+            is_empty && page.hints.next.is_none() && (page.hints.total_pages.is_none() || next.is_none());
         let is_stuck = is_last || self.repeated_pages >= REPEATED_PAGES_MAX;
-        let is_more_announced = self.is_more_announced(&requested, &page.hints, is_stuck);
-        let is_empty_start =
-            is_last && self.sent == [PageRequest::FIRST] && !page.hints.tell_that_it_is_empty();
+        let is_more_announced = self.is_more_announced(&requested, &page.hints, is_stuck, next.is_none());
+        let is_empty_start = is_last
+            && self.sent == [PageRequest::FIRST]
+            && !page.hints.give_no_delivery()
+            && page.hints.is_last != Some(true);
         self.is_end_unknown = is_empty_start || !page.hints.tell_the_end() && !self.lacks_rows();
         match next {
             // The list may count from one, and answer page 0 with nothing.
@@ -172,7 +178,13 @@ impl DeliveryPager {
     }
 
     /// Returns `true` if the answer says that there is more than what can be asked for.
-    fn is_more_announced(&self, requested: &PageRequest, hints: &PageHints, is_stuck: bool) -> bool {
+    fn is_more_announced(
+        &self,
+        requested: &PageRequest,
+        hints: &PageHints,
+        is_stuck: bool,
+        has_no_next: bool,
+    ) -> bool {
         let has_more_pages = match *requested {
             PageRequest::Number { page, first } => {
                 let next = page.saturating_sub(first).saturating_add(1);
@@ -181,10 +193,8 @@ impl DeliveryPager {
             PageRequest::Bare => hints.total_pages.is_some_and(|total| total > 1),
             PageRequest::Query(_) => false,
         };
-        let is_whole_list = is_stuck || *requested == PageRequest::Bare;
-        let has_more_rows = is_whole_list && self.lacks_rows();
-        let cannot_go_on = is_stuck || !matches!(requested, PageRequest::Number { .. });
-        hints.is_last == Some(false) && cannot_go_on || has_more_pages || has_more_rows
+        let cannot_go_on = is_stuck || has_no_next;
+        cannot_go_on && (hints.is_last == Some(false) || self.lacks_rows()) || has_more_pages
     }
 
     fn observe_order(&mut self, deliveries: &[ListedDelivery]) {

@@ -11,12 +11,14 @@ pub const DELIVERY_RETRIED_SECS: u64 = 72 * 3_600;
 pub const DELIVERY_OVERLAP_SECS: u64 = 90 * 3_600;
 /// An event that was not found, and is still not found this time later, is lost: the index of events lags.
 pub const DELIVERY_SETTLE_SECS: u64 = 5 * 60;
-/// Most absent events that are remembered for the next look. Further ones are remembered by later runs.
+/// Most absent events that are remembered for the next look. If there are more, the next check reads the same part of the list again.
 pub const DELIVERY_ABSENT_MAX: usize = 100;
+/// Most deliveries of which is remembered, after a crash, that they were reported.
+pub const DELIVERY_REPORTED_MAX: usize = 1_000;
 /// Time before the first delivery from which events are searched: clocks differ, and so do time zones that a time does not name.
 pub const DELIVERY_SEARCH_MARGIN_SECS: u64 = 24 * 3_600;
 /// Age up to which a delivery is compared with the records: later, the record of its event may have expired.
-pub const DELIVERY_COMPARABLE_DAYS: u64 = 29;
+pub const DELIVERY_COMPARABLE_SECS: u64 = 29 * 24 * 3_600;
 /// Most index entries among which idempotency keys are searched.
 pub const DELIVERY_KEYS_MAX: usize = 10_000;
 /// Most quarantined deliveries whose bytes are searched for an event's id.

@@ -73,6 +73,24 @@ fn a_status_is_read_however_it_is_written() {
 }
 
 #[test]
+fn a_list_may_stand_in_an_object_with_what_describes_it() {
+    let page = parse_page(br#"{"data":{"items":[{"id":"d-1","status":"PENDING"}],"totalPages":7}}"#).unwrap();
+    assert_eq!((page.deliveries.len(), page.hints.total_pages), (1, Some(7)));
+    let subscription = r#"{"id":"s-1","status":"ACTIVE","deliveries":[{"id":"d-1","status":"PENDING"}]}"#;
+    let page = parse_page(subscription.as_bytes()).unwrap();
+    assert_eq!((page.deliveries.len(), page.unknown_statuses.len()), (1, 0));
+}
+
+#[test]
+fn a_flat_delivery_with_the_names_of_a_webhook_is_read_like_others() {
+    let body = r#"{"event_id":"e-1","event_type":"t","data":{}}"#;
+    let read = deliveries(&format!(
+        r#"[{{"id":"d-1","status":"DEAD_LETTER","event_id":"e-1","event_type":"t","request":{{"headers":{{"Idempotency-Key":"k-1"}},"body":{body}}}}}]"#
+    ));
+    assert_eq!((&read[0].idempotency_key, read[0].payload.as_deref()), (&id("k-1"), Some(body.as_bytes())));
+}
+
+#[test]
 fn p4_a_payload_is_taken_as_it_stands_in_the_answer() {
     let body = r#"{ "event_id":"e-1", "event_type":"balance.extracted","data":{"amount":150.00,"event_id":"other"} }"#;
     let as_object = format!(r#"[{{"id":"d-1","status":"DEAD_LETTER","payload":{body}}}]"#);
@@ -130,7 +148,13 @@ fn a_time_is_read_in_every_unit_and_none_of_an_attempt_is_taken() {
 
 #[test]
 fn an_empty_list_is_a_page_without_deliveries() {
-    for empty in ["[]", r#"{"data":[],"page":0,"totalPages":0}"#, r#"{"content":[],"sort":[],"last":true}"#] {
+    for empty in [
+        "[]",
+        r#"{"data":[],"page":0,"totalPages":0}"#,
+        r#"{"content":[],"sort":[],"last":true}"#,
+        r#"{"data":{"items":[]}}"#,
+        r#"{"_links":{"self":{"href":"/d"}},"page":{"size":20,"totalElements":0,"totalPages":0,"number":0}}"#,
+    ] {
         assert_eq!(deliveries(empty), [], "{empty}");
     }
 }

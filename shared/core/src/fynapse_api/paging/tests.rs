@@ -219,6 +219,25 @@ fn an_empty_page_between_others_does_not_end_a_list_of_cursors() {
 }
 
 #[test]
+fn an_empty_page_between_others_does_not_end_a_list_that_has_more_pages() {
+    let row = |id: &str| format!(r#"{{"data":[{{"id":"{id}","status":"DELIVERED"}}],"totalPages":3}}"#);
+    let answers = [row("a"), r#"{"data":[],"totalPages":3}"#.to_owned(), row("b")];
+    let answers: Vec<_> = answers.iter().map(String::as_str).collect();
+    let steps = steps(PageRequest::FIRST, &answers);
+    assert!(matches!(steps[..], [PagingStep::Fetch(_), PagingStep::Fetch(_), PagingStep::End]), "{steps:?}");
+}
+
+#[test]
+fn a_list_that_counts_from_one_and_does_not_say_so_is_read_to_its_last_page() {
+    let row = |id: &str| format!(r#"{{"data":[{{"id":"{id}","status":"DELIVERED"}}],"totalPages":3}}"#);
+    // The pages 0 and 1 are the same.
+    let answers = [row("a"), row("a"), row("b"), row("c")];
+    let answers: Vec<_> = answers.iter().map(String::as_str).collect();
+    let last = PagingStep::Fetch(PageRequest::Number { page: 3, first: 1 });
+    assert_eq!(steps(PageRequest::FIRST, &answers)[2..], [last, PagingStep::End]);
+}
+
+#[test]
 fn deliveries_with_an_unknown_status_are_read_like_others() {
     // The newest pages of an outage.
     let unknown = |id: &str| format!(r#"{{"data":[{{"id":"{id}","status":"RETRYING"}}],"totalPages":5}}"#);
