@@ -193,7 +193,7 @@ async fn a_run_goes_on_if_the_response_of_its_own_write_was_lost() {
         let counted = lost.clone();
         it.world.stack.connector.set_fault_plan(move |call| {
             let is_first_attempt =
-                call.operation == "PutItem" && counted.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+                call.operation == "PutItem" && counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
             is_first_attempt.then_some(Fault::TimeoutAfter)
         });
         assert_eq!(reported(&it).await, 1, "{has_payloads}");
