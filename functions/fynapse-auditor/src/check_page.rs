@@ -11,7 +11,7 @@ use inbox_aws::telemetry::metrics;
 use inbox_core::duplicates::RecordOutcome;
 use inbox_core::event::Event;
 use inbox_core::fynapse_api::delivery_page::DeliveryPage;
-use inbox_core::fynapse_api::finding::{EventsHere, Finding, MissedReason, is_comparable, judge};
+use inbox_core::fynapse_api::finding::{EventsHere, Finding, MissedReason, Presence, is_comparable, judge};
 use inbox_core::fynapse_api::listed_delivery::{DeliveryStatus, ListedDelivery};
 use inbox_core::fynapse_api::polled_event;
 use inbox_core::limits::{DELIVERY_COMPARABLE_SECS, RECORD_BUDGET_MS, SEND_BUDGET_MS};
@@ -38,7 +38,7 @@ impl FynapseAuditor {
         let now = self.recorder.clock().now();
         let comparable_before = state.comparable(now);
         let unmatched = self.settle_recorded_ones(&ended, state, run).await?;
-        run.must_read_again |= state.comparable(now) != comparable_before;
+        state.progress.must_read_again |= state.comparable(now) != comparable_before;
         if unmatched.is_empty() {
             return Ok(());
         }
@@ -51,7 +51,7 @@ impl FynapseAuditor {
             state.note_match(false, true, delivery.dated_at, now);
         }
         here.comparable = state.comparable(now);
-        run.must_read_again |= here.comparable != comparable_before;
+        state.progress.must_read_again |= here.comparable != comparable_before;
         self.check_unmatched(&unmatched, state, here, run, stop_at).await
     }
 
@@ -88,8 +88,8 @@ impl FynapseAuditor {
         run: &mut CheckSummary,
         stop_at: Instant,
     ) -> Result<(), Problem> {
-        let given_up = unmatched.iter().filter(|it| it.status != DeliveryStatus::Delivered);
-        let known = self.checks.known_missed(given_up.filter_map(|it| it.reference())).await?;
+        let not_here = unmatched.iter().filter(|it| here.presence_of(it) != Presence::Here);
+        let known = self.checks.known_missed(not_here.filter_map(|it| it.reference())).await?;
         for delivery in unmatched {
             // The rest is judged by the next run, which reads the page again.
             if Instant::now() >= stop_at {
@@ -100,20 +100,23 @@ impl FynapseAuditor {
                 run.not_comparable += 1;
                 continue;
             };
+            if known.get(reference).is_some_and(|at| !is_unreported(*at, state)) {
+                continue;
+            }
             let now = self.recorder.clock().now();
             match judge(delivery, here.presence_of(delivery), state.absent_since(reference), now) {
                 Finding::Waits => {}
                 Finding::Settled => state.forget_absent(reference),
                 Finding::NotComparable => run.not_comparable += 1,
                 Finding::Absent => {
-                    run.must_read_again |=
-                        !state.note_absent(reference, delivery.dated_at.unwrap_or(now), now);
+                    let has_place = state.note_absent(reference, delivery.dated_at.unwrap_or(now), now);
+                    state.progress.must_read_again |= !has_place;
                 }
-                Finding::Missed(_) if known.get(reference).is_some_and(|at| !is_unreported(*at, state)) => {}
                 Finding::Missed(reason) => {
                     if let Err(error) = self.report_missed(delivery, reason, state, run).await {
                         // It may be stored all the same. The next check tries again; others need not wait for it.
                         run.write_failed_at.get_or_insert(now);
+                        state.progress.must_read_again = true;
                         run.note_problem(&Problem::Aws(error));
                     }
                 }

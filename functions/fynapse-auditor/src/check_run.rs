@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use inbox_aws::items::{DeliveryCheckItem, NextPage};
+use inbox_aws::items::{CheckProgress, DeliveryCheckItem};
 use inbox_aws::secrets::fetch_stored_secret;
 use inbox_aws::stores::WriteOutcome;
 use inbox_aws::telemetry::metrics;
@@ -39,7 +39,7 @@ impl FynapseAuditor {
 
     async fn run_once(&self, stop_at: Instant, run: &mut CheckSummary) -> Result<(), AwsError> {
         let mut state = self.checks.state(&self.subscription_id).await?;
-        let earlier_crash_at = state.unreported_since;
+        let earlier_mark = state.unreported_since;
         let now = self.recorder.clock().now();
         state.started_at.get_or_insert(now);
         state.unreported_since.get_or_insert(now);
@@ -48,7 +48,7 @@ impl FynapseAuditor {
             return Ok(());
         }
         let problem = self.continue_check(&mut state, stop_at, run).await.err();
-        self.end_run(state, problem, earlier_crash_at, run).await
+        self.end_run(state, problem, earlier_mark, run).await
     }
 
     /// Reads pages. What is read is noted in `state`.
@@ -60,43 +60,47 @@ impl FynapseAuditor {
     ) -> Result<(), Problem> {
         let session = self.begin_session().await?;
         let since = state.wanted_since();
-        let (mut pager, mut here) = (DeliveryPager::default(), EventsHere::default());
-        let mut next = state.next_page.clone().unwrap_or(NextPage::FIRST);
+        let (mut pager, mut here) = (DeliveryPager::after(state.progress.rows), EventsHere::default());
         while run.pages < DELIVERY_PAGES_PER_RUN && Instant::now() < stop_at {
             // A failed page is read again by the next run.
-            state.next_page = Some(next.clone());
-            let (asked, page) = match self.read_page(&session, next.request, stop_at).await {
+            let request = state.progress.next_page.clone();
+            let (asked, page) = match self.read_page(&session, request, stop_at).await {
                 Ok(read) => read,
                 // The page after the last one.
-                Err(Problem::Api(ApiError::NotFound | ApiError::Declined(_))) if next.may_be_missing => {
+                Err(Problem::Api(ApiError::NotFound | ApiError::Declined(_)))
+                    if state.progress.may_be_missing =>
+                {
                     return self.end_list(state, run);
                 }
                 Err(problem) => return Err(problem),
             };
             run.count_page(&page);
+            state.progress.has_known_status |= !page.deliveries.is_empty();
+            state.progress.has_unknown_status |= !page.unknown_statuses.is_empty();
             self.check_page(&page, state, &mut here, run, stop_at + LAST_PAGE).await?;
             match pager.advance(asked, &page, since) {
-                PagingStep::Fetch(request) => {
-                    next = NextPage { request, may_be_missing: pager.may_have_ended(), failed_runs: 0 };
+                PagingStep::Fetch(next_page) => {
+                    let progress = &mut state.progress;
+                    (progress.next_page, progress.may_be_missing) = (next_page, pager.may_have_ended());
+                    (progress.failed_runs, progress.rows) = (0, pager.rows());
                 }
                 PagingStep::End => return self.end_list(state, run),
                 PagingStep::Incomplete => {
-                    state.next_page = None;
+                    state.progress = CheckProgress::default();
                     return Err(Problem::MorePages);
                 }
             }
-            state.next_page = Some(next.clone());
         }
-        check_statuses(run)
+        check_statuses(&state.progress)
     }
 
     /// The list was read as far as it is wanted: the check is complete.
     fn end_list(&self, state: &mut DeliveryCheckItem, run: &mut CheckSummary) -> Result<(), Problem> {
-        state.next_page = None;
-        check_statuses(run)?;
+        let progress = std::mem::take(&mut state.progress);
+        check_statuses(&progress)?;
         run.is_complete = true;
         // Otherwise the next check reads as far back as this one.
-        if !run.must_read_again {
+        if !progress.must_read_again {
             state.checked_at = state.started_at.take();
         }
         state.forget_old_absent(self.recorder.clock().now());
@@ -156,13 +160,12 @@ impl FynapseAuditor {
         }
     }
 
-    /// Saves how far the run came, and what its problem was. `earlier_crash_at` is the start of an earlier run that has not ended, if
-    /// the list was not read again since then.
+    /// Saves how far the run came, and what its problem was. Since `earlier_mark`, what earlier runs have found may not be reported.
     async fn end_run(
         &self,
         mut state: DeliveryCheckItem,
         problem: Option<Problem>,
-        earlier_crash_at: Option<UnixMillis>,
+        earlier_mark: Option<UnixMillis>,
         run: &mut CheckSummary,
     ) -> Result<(), AwsError> {
         let now = self.recorder.clock().now();
@@ -170,19 +173,16 @@ impl FynapseAuditor {
         state.ran_at = Some(now);
         if let Some(problem) = &problem {
             run.note_problem(problem);
-            if let (Some(next), Some(most)) = (&mut state.next_page, problem.attempts_of_page()) {
-                next.failed_runs += 1;
-                if next.failed_runs >= most {
-                    // What is before the page is read again, and so are new deliveries.
-                    state.next_page = None;
-                }
+            state.progress.failed_runs += 1;
+            if problem.attempts_of_page().is_some_and(|most| state.progress.failed_runs >= most) {
+                // What is before the page is read again, and so are new deliveries.
+                state.progress = CheckProgress::default();
             }
         }
-        // What a crashed run had found is reported when the check is complete: its pages were read again by then.
-        match earlier_crash_at.filter(|_| !run.is_complete) {
-            Some(crash_at) => state.unreported_since = Some(crash_at),
-            None => state.end_report(run.write_failed_at),
-        }
+        // Once a check need not be repeated, it has read again, and reported, what earlier runs had found.
+        let is_settled = state.started_at.is_none();
+        let marks = [earlier_mark.filter(|_| !is_settled), run.write_failed_at];
+        state.set_unreported_since(marks.into_iter().flatten().min());
         state.problem = PollProblem::updated(state.problem.as_ref(), run.problem, state.runs, now);
         metrics::DELIVERY_CHECK_AGE.record(check_age(&state, now).as_secs());
         if self.checks.save_state(&mut state).await? == WriteOutcome::Conflict {
@@ -195,13 +195,13 @@ impl FynapseAuditor {
 
 /// # Errors
 ///
-/// No delivery that the run has read has a documented status.
-fn check_statuses(run: &CheckSummary) -> Result<(), Problem> {
-    let is_unknown = run.unknown_statuses > 0 && run.listed.is_empty();
+/// No delivery that the check has read has a documented status.
+fn check_statuses(progress: &CheckProgress) -> Result<(), Problem> {
+    let is_unknown = progress.has_unknown_status && !progress.has_known_status;
     if is_unknown { Err(Problem::UnknownStatuses) } else { Ok(()) }
 }
 
-/// The time since the start of the last complete check, or of the first one.
+/// The time since the start of the last check that need not be repeated, or of the first one.
 fn check_age(state: &DeliveryCheckItem, now: UnixMillis) -> Duration {
     state.checked_at.or(state.started_at).map_or(Duration::ZERO, |at| now.since(at))
 }

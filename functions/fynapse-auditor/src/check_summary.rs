@@ -31,15 +31,12 @@ pub struct CheckSummary {
     pub not_comparable: usize,
     /// True if the check is complete: the next run begins another one.
     pub is_complete: bool,
-    /// The problem that ended the run, by its stable name.
+    /// The first problem of the run, by its stable name.
     pub problem: Option<&'static str>,
     /// The first error that an operator has to fix, if any.
     pub error: Option<RunError>,
     /// The time of the first write that failed: what it should store may be stored.
     pub(crate) write_failed_at: Option<UnixMillis>,
-    /// True if the next check has to read as far back as this one: there were more absent events than can be remembered, or the run has
-    /// found that more of the list can be compared than before.
-    pub(crate) must_read_again: bool,
 }
 
 /// An error that fails the run, so that its operator is alarmed.
@@ -53,7 +50,7 @@ pub enum RunError {
     Credentials(String),
 }
 
-/// A problem that ends a run.
+/// A problem of a run. Only a failed write of a missed delivery does not end it.
 pub(crate) enum Problem {
     Credentials(&'static str, String),
     Api(ApiError),

@@ -206,6 +206,32 @@ async fn a_run_goes_on_if_the_response_of_its_own_write_was_lost() {
     }
 }
 
+/// Of three deliveries that were given up longer ago than a second check reads otherwise.
+#[tokio::test]
+async fn a_write_that_fails_keeps_no_other_from_its_report_and_is_made_up_for() {
+    for fault in [Fault::AccessDenied, Fault::MalformedResponse] {
+        let it = FynapseWorld::new().await;
+        for event_id in ["e-1", "e-2", "e-3"] {
+            it.add_ended(event_id, DeliveryStatus::DeadLetter);
+        }
+        it.world.advance(DAY * 6);
+        let (calls, connector) = (Arc::new(AtomicUsize::new(0)), &it.world.stack.connector);
+        let counted = calls.clone();
+        // The first put is that of the state.
+        connector.set_fault_plan(move |call| {
+            let is_second = call.operation == "PutItem" && counted.fetch_add(1, Ordering::SeqCst) == 1;
+            is_second.then_some(fault)
+        });
+        assert_eq!(reported(&it).await, 2, "{fault:?}");
+        connector.clear_fault_plan();
+        for reports in [1, 0, 0] {
+            it.world.advance(MINUTE * 15);
+            assert_eq!(reported(&it).await, reports, "{fault:?}");
+        }
+        assert_eq!(it.missed().await.len(), 3, "{fault:?}");
+    }
+}
+
 /// Fynapse has refused nothing.
 #[tokio::test]
 async fn an_outage_of_secrets_manager_is_not_a_refusal() {

@@ -4,7 +4,7 @@ use inbox_core::fynapse_api::listed_delivery::DeliveryStatus;
 use local::fynapse_simulator::{ListPaging, ListShape, SimulatedList};
 use serde_json::{Value, json};
 use tests::fynapse_world::FynapseWorld;
-use tests::{HOUR, MINUTE};
+use tests::{HOUR, MINUTE, number};
 
 use super::{counts, missed};
 
@@ -171,6 +171,45 @@ async fn however_many_are_lost_all_are_found() {
         it.world.advance(MINUTE * 15);
     }
     assert_eq!((lost, it.missed().await.len()), (250, 250));
+    let state = it.world.item("fynapse#subscription#local-subscription", "check").await.unwrap();
+    assert_eq!(number(&state, "check_started_at"), None, "the last check need not be repeated");
+}
+
+/// What the first run of a check notes holds to its end.
+#[tokio::test]
+async fn however_many_are_lost_all_are_found_in_a_check_of_several_runs() {
+    let it = FynapseWorld::new().await;
+    it.deliver("e-0").await;
+    for number in 0..130 {
+        it.world.advance(MINUTE);
+        it.add_ended(&format!("e-lost-{number}"), DeliveryStatus::Delivered);
+    }
+    it.world.advance(HOUR * 24 * 6);
+    it.fynapse.configure(|list| list.page_rows = 1);
+    let mut lost = 0;
+    for _ in 0..12 {
+        lost += it.run_auditor().await["lost"].as_u64().unwrap();
+        it.world.advance(MINUTE * 15);
+    }
+    assert_eq!((lost, it.missed().await.len()), (130, 130));
+}
+
+/// The key of the other delivery shows that the list has keys in another form.
+#[tokio::test]
+async fn a_key_is_compared_only_if_one_was_found_here() {
+    let it = FynapseWorld::new().await;
+    it.deliver("e-1").await;
+    let at = it.world.now().rfc3339();
+    let row = |fields: &str| format!(r#"{{{fields},"status":"DELIVERED","createdAt":"{at}"}}"#);
+    let known = row(r#""id":"d-1","eventId":"e-1","idempotencyKey":"other-form-1""#);
+    let unknown = row(r#""id":"d-2","idempotencyKey":"other-form-2""#);
+    let list = format!(r#"{{"data":[{known},{unknown}],"totalPages":1}}"#);
+    it.fynapse.configure(|it| it.scripted = Some((200, list)));
+    for _ in 0..3 {
+        it.world.advance(MINUTE * 15);
+        let run = it.run_auditor().await;
+        assert_eq!((&run["lost"], &run["not_comparable"]), (&json!(0), &json!(1)));
+    }
 }
 
 #[tokio::test]

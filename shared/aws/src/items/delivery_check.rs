@@ -29,8 +29,8 @@ pub struct DeliveryCheckItem {
     pub checked_at: Option<UnixMillis>,
     /// Start of the check that goes on.
     pub started_at: Option<UnixMillis>,
-    /// The page with which it goes on; `None` for the first one.
-    pub next_page: Option<NextPage>,
+    /// How far it has come.
+    pub progress: CheckProgress,
     /// The problem of the last runs, if any.
     pub problem: Option<PollProblem>,
     /// Number of runs.
@@ -40,7 +40,7 @@ pub struct DeliveryCheckItem {
     /// The time since which what was found may not have been reported: the start of a run that has not ended, or the time of a write
     /// whose outcome is not known.
     pub unreported_since: Option<UnixMillis>,
-    /// Deliveries that were reported since then.
+    /// Deliveries that were reported since then, or by this run.
     reported: BTreeSet<String>,
     /// Time at which an event id of the list was last one that is here.
     ids_matched_at: Option<UnixMillis>,
@@ -52,20 +52,38 @@ pub struct DeliveryCheckItem {
     absent: BTreeMap<String, AbsentDelivery>,
 }
 
-/// The page with which a check goes on.
+/// How far a check has come: the page with which it goes on, and what counts of the pages before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NextPage {
-    /// The request for it.
-    pub request: PageRequest,
+pub struct CheckProgress {
+    /// The request for the page.
+    pub next_page: PageRequest,
     /// True if the list may have ended before it: no answer has announced it.
     pub may_be_missing: bool,
-    /// Runs in a row that began with it and failed.
+    /// Runs in a row that failed at it.
     pub failed_runs: u64,
+    /// Deliveries that were read.
+    pub rows: u64,
+    /// True if one of them has a documented status.
+    pub has_known_status: bool,
+    /// True if one of them has another status.
+    pub has_unknown_status: bool,
+    /// True if the next check has to read as far back as this one: a write has failed, there were more absent events than can be
+    /// remembered, or it was found that more of the list can be compared than before.
+    pub must_read_again: bool,
 }
 
-impl NextPage {
-    /// The first page.
-    pub const FIRST: Self = Self { request: PageRequest::FIRST, may_be_missing: false, failed_runs: 0 };
+impl Default for CheckProgress {
+    fn default() -> Self {
+        Self {
+            next_page: PageRequest::FIRST,
+            may_be_missing: false,
+            failed_runs: 0,
+            rows: 0,
+            has_known_status: false,
+            has_unknown_status: false,
+            must_read_again: false,
+        }
+    }
 }
 
 /// A delivery whose event was not found.
@@ -85,7 +103,7 @@ impl DeliveryCheckItem {
             rev: 0,
             checked_at: None,
             started_at: None,
-            next_page: None,
+            progress: CheckProgress::default(),
             problem: None,
             runs: 0,
             ran_at: None,
@@ -133,10 +151,12 @@ impl DeliveryCheckItem {
         self.reported.insert(reference.as_str().to_owned())
     }
 
-    /// Everything that was found is reported, except what a write at this time was to store.
-    pub fn end_report(&mut self, unreported_since: Option<UnixMillis>) {
-        self.unreported_since = unreported_since;
-        self.reported.clear();
+    /// Notes since when what was found may not be reported; `None` if everything is.
+    pub fn set_unreported_since(&mut self, since: Option<UnixMillis>) {
+        self.unreported_since = since;
+        if since.is_none() {
+            self.reported.clear();
+        }
     }
 
     /// The time of the first look at which the event of a delivery was not found.
@@ -178,7 +198,8 @@ impl DeliveryCheckItem {
     /// The attributes.
     pub(crate) fn to_item(&self) -> Item {
         // Cannot fail: texts and numbers only.
-        let next_page = self.next_page.as_ref().and_then(|page| serde_json::to_string(page).ok());
+        let progress = Some(&self.progress).filter(|progress| **progress != CheckProgress::default());
+        let progress = progress.and_then(|progress| serde_json::to_string(progress).ok());
         let absent = Some(&self.absent).filter(|absent| !absent.is_empty());
         let absent = absent.and_then(|absent| serde_json::to_string(absent).ok());
         let reported = Some(&self.reported).filter(|it| (1..=DELIVERY_REPORTED_MAX).contains(&it.len()));
@@ -187,7 +208,7 @@ impl DeliveryCheckItem {
             .set(Attribute::Rev, &self.rev)
             .set_some(Attribute::CheckedAt, self.checked_at.as_ref())
             .set_some(Attribute::CheckStartedAt, self.started_at.as_ref())
-            .set_some(Attribute::NextPage, next_page.as_ref())
+            .set_some(Attribute::Progress, progress.as_ref())
             .set_some(Attribute::PollProblem, self.problem.as_ref())
             .set(Attribute::Polls, &self.runs)
             .set_some(Attribute::RanAt, self.ran_at.as_ref())
@@ -202,7 +223,7 @@ impl DeliveryCheckItem {
 
     /// Reads the state; `None` if the item is not one.
     pub(crate) fn from_item(item: &Item) -> Option<Self> {
-        let next_page: Option<String> = read(item, Attribute::NextPage);
+        let progress: Option<String> = read(item, Attribute::Progress);
         let absent: Option<String> = read(item, Attribute::AbsentDeliveries);
         let reported: Option<String> = read(item, Attribute::Reported);
         Some(Self {
@@ -211,7 +232,7 @@ impl DeliveryCheckItem {
             checked_at: read(item, Attribute::CheckedAt),
             started_at: read(item, Attribute::CheckStartedAt),
             // One of another version is dropped: the check begins again.
-            next_page: next_page.and_then(|page| serde_json::from_str(&page).ok()),
+            progress: progress.and_then(|it| serde_json::from_str(&it).ok()).unwrap_or_default(),
             problem: read(item, Attribute::PollProblem),
             runs: read_count(item, Attribute::Polls),
             ran_at: read(item, Attribute::RanAt),

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A run that crashes has written no metrics, and the next one repeats its pages. The first write tells it since when, so it reports what
-//! was found since then. So a missed delivery is reported at least once, and twice only if a run crashes after its report, or if two runs
-//! overlap.
+//! was found since then. So a missed delivery is reported at least once, and twice only if a run crashes or its last write fails after its
+//! report, or if two runs overlap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -145,10 +145,14 @@ impl DeliveryChecks {
         let places: Vec<_> = places.take(QUARANTINED_COMPARED_MAX + 1).collect();
         let has_all_quarantined = has_all_quarantined && places.len() <= QUARANTINED_COMPARED_MAX;
         let key_of = |entry: &IndexEntry| read(&entry.attributes, Attribute::IdempotencyKey);
-        let quarantined_ids = self.quarantined_event_ids(&places).await?;
+        let is_polled =
+            |entry: &&IndexEntry| read(&entry.attributes, Attribute::Origin) == Some(Origin::Poll);
+        let (event_ids, unreadable_until) = self.quarantined_event_ids(&places).await?;
         Ok(EventsHere {
-            has_all_quarantined_ids: has_all_quarantined && quarantined_ids.iter().all(Option::is_some),
-            event_ids: quarantined_ids.into_iter().flatten().collect(),
+            event_ids,
+            unreadable_until,
+            has_all_quarantined,
+            polled_keys: events.iter().filter(is_polled).filter_map(key_of).collect(),
             idempotency_keys: events.iter().chain(&quarantined).filter_map(key_of).collect(),
             since: Some(since),
             has_all_keys: has_all_events && has_all_quarantined,
@@ -164,9 +168,12 @@ impl DeliveryChecks {
         Ok((window.entries, !window.has_more))
     }
 
-    /// The event id of each quarantined delivery; `None` where it cannot be read.
-    async fn quarantined_event_ids(&self, places: &[Key]) -> Result<Vec<Option<Id>>, AwsError> {
-        let mut ids = Vec::new();
+    /// The event ids of quarantined deliveries, and the last time at which one came whose id cannot be read.
+    async fn quarantined_event_ids(
+        &self,
+        places: &[Key],
+    ) -> Result<(BTreeSet<Id>, Option<UnixMillis>), AwsError> {
+        let (mut ids, mut unreadable_until) = (BTreeSet::new(), None);
         for keys in places.chunks(BATCH_GET_KEYS_MAX) {
             for item in self.table.get_all(keys.to_vec()).await? {
                 let Some(item) = QuarantinedItem::from_item(&item) else { continue };
@@ -179,10 +186,13 @@ impl DeliveryChecks {
                         Err(error) => return Err(error),
                     },
                 };
-                ids.push(id);
+                match id {
+                    Some(id) => _ = ids.insert(id),
+                    None => unreadable_until = unreadable_until.max(Some(item.last_received_at)),
+                }
             }
         }
-        Ok(ids)
+        Ok((ids, unreadable_until))
     }
 }
 

@@ -144,8 +144,8 @@ pub(crate) enum Attribute {
     CheckedAt,
     /// Start of the check that goes on.
     CheckStartedAt,
-    /// The page with which it goes on.
-    NextPage,
+    /// How far it has come.
+    Progress,
     /// Deliveries whose event was not found yet, and since when.
     AbsentDeliveries,
     /// The time since which what was found may not have been reported.

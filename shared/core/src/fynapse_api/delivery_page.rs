@@ -54,6 +54,7 @@ pub fn parse_page(body: &[u8]) -> Result<DeliveryPage, UnusableAnswer> {
         Node::Array(_) | Node::Scalar => PageHints::default(),
     };
     let is_empty = found.deliveries.is_empty() && found.unknown_statuses.is_empty();
+    let hints = if is_empty { hints } else { hints.without_zero_totals() };
     if is_empty && !is_empty_list(raw) && !hints.give_no_delivery() {
         return Err(UnusableAnswer::NoDeliveries { shape: shape(raw) });
     }

@@ -27,8 +27,12 @@ pub struct EventsHere {
     pub since: Option<UnixMillis>,
     /// True if the idempotency key of every recorded and quarantined event since then was read.
     pub has_all_keys: bool,
-    /// True if the id of every quarantined event since then was read.
-    pub has_all_quarantined_ids: bool,
+    /// True if every quarantined delivery since then was read.
+    pub has_all_quarantined: bool,
+    /// The last time at which a delivery was quarantined whose event id cannot be read. It may be any that is older.
+    pub unreadable_until: Option<UnixMillis>,
+    /// Keys of events that the auditor has recorded from the list itself.
+    pub polled_keys: BTreeSet<Id>,
     /// What of the list can be compared.
     pub comparable: Comparable,
 }
@@ -46,30 +50,32 @@ pub struct Comparable {
 }
 
 impl EventsHere {
-    /// Returns `true` if the idempotency key of a delivery is among them.
+    /// Returns `true` if the idempotency key of a delivery is that of a webhook.
     pub fn has_key_of(&self, delivery: &ListedDelivery) -> bool {
-        delivery.idempotency_key.as_ref().is_some_and(|key| self.idempotency_keys.contains(key))
+        let is_of_webhook = |key| self.idempotency_keys.contains(key) && !self.polled_keys.contains(key);
+        delivery.idempotency_key.as_ref().is_some_and(is_of_webhook)
     }
 
     /// Whether the event of a delivery is among them.
     pub fn presence_of(&self, delivery: &ListedDelivery) -> Presence {
         let has_id = delivery.event_id.as_ref().is_some_and(|id| self.event_ids.contains(id));
+        let has_key = |key: &Option<Id>| key.as_ref().is_some_and(|key| self.idempotency_keys.contains(key));
         // The key may be the delivery's id (shared/providers/fynapse.md, "Idempotency-Key"). That it is not found there says nothing.
-        let has_own_id = delivery.delivery_id.as_ref().is_some_and(|id| self.idempotency_keys.contains(id));
-        if has_id || has_own_id || self.has_key_of(delivery) {
+        if has_id || has_key(&delivery.idempotency_key) || has_key(&delivery.delivery_id) {
             return Presence::Here;
         }
         let is_since =
             |since: Option<UnixMillis>| since.zip(delivery.dated_at).is_some_and(|(since, at)| since <= at);
         let was_searched = is_since(self.since) && is_since(self.comparable.since);
-        let is_id_enough = delivery.event_id.is_some() && self.comparable.event_ids;
+        let is_readable =
+            self.unreadable_until.is_none_or(|until| delivery.dated_at.is_some_and(|at| at > until));
+        let is_id_enough = delivery.event_id.is_some()
+            && self.comparable.event_ids
+            && self.has_all_quarantined
+            && is_readable;
         let is_key_enough =
             delivery.idempotency_key.is_some() && self.comparable.idempotency_keys && self.has_all_keys;
-        if was_searched && (is_id_enough && self.has_all_quarantined_ids || is_key_enough) {
-            Presence::Absent
-        } else {
-            Presence::Unknown
-        }
+        if was_searched && (is_id_enough || is_key_enough) { Presence::Absent } else { Presence::Unknown }
     }
 }
 
@@ -219,7 +225,7 @@ mod tests {
         let complete = EventsHere {
             since: Some(NOW.minus(Duration::from_secs(60))),
             has_all_keys: true,
-            has_all_quarantined_ids: true,
+            has_all_quarantined: true,
             comparable: Comparable { event_ids: true, idempotency_keys: true, since: Some(UnixMillis(0)) },
             ..EventsHere::default()
         };
@@ -238,15 +244,16 @@ mod tests {
         let by_key = unlike(false, true);
         let no_older_event = Comparable { since: Some(NOW), ..complete.comparable };
         let no_event = Comparable { since: None, ..complete.comparable };
-        assert_eq!(
-            (by_id.presence_of(&listed), by_key.presence_of(&listed)),
-            (Presence::Absent, Presence::Absent)
-        );
+        let older = EventsHere { unreadable_until: Some(UnixMillis(0)), ..by_id.clone() };
+        for here in [&by_id, &by_key, &older] {
+            assert_eq!(here.presence_of(&listed), Presence::Absent, "{here:?}");
+        }
         let (mut without_key, mut without_id) = (listed.clone(), listed.clone());
         without_key.idempotency_key = None;
         without_id.event_id = None;
         for (here, delivery) in [
-            (EventsHere { has_all_quarantined_ids: false, has_all_keys: false, ..complete.clone() }, &listed),
+            (EventsHere { has_all_quarantined: false, has_all_keys: false, ..complete.clone() }, &listed),
+            (EventsHere { unreadable_until: listed.dated_at, ..by_id.clone() }, &listed),
             (EventsHere { since: Some(NOW), ..complete.clone() }, &listed),
             (EventsHere { since: None, ..complete.clone() }, &listed),
             (EventsHere { has_all_keys: false, ..by_key.clone() }, &listed),

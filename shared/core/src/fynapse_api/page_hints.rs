@@ -47,6 +47,13 @@ impl PageHints {
         self.total_pages.is_some() || self.is_last.is_some() || self.next.is_some()
     }
 
+    /// These hints of a page with deliveries. A total of 0 is not filled in: Fynapse's documents show such an envelope.
+    #[must_use]
+    pub(super) fn without_zero_totals(self) -> Self {
+        let filled = |total: Option<u64>| total.filter(|total| *total > 0);
+        Self { total: filled(self.total), total_pages: filled(self.total_pages), ..self }
+    }
+
     /// Returns `true` if they say that the whole list has no delivery.
     pub fn give_no_delivery(&self) -> bool {
         self.total == Some(0) || self.total_pages == Some(0)

@@ -89,8 +89,8 @@ pub struct DeliveryPager {
     order: ListOrder,
     /// The smallest number of deliveries that an answer gave for the whole list: it grows while the list is read.
     total: Option<u64>,
-    /// True if some delivery has no id, so that it is not known how many were seen.
-    has_nameless: bool,
+    /// The number of deliveries that were read before, and of those without an id.
+    other_rows: u64,
     /// True if the last answer does not say whether there are further pages.
     is_end_unknown: bool,
 }
@@ -107,6 +107,16 @@ enum ListOrder {
 }
 
 impl DeliveryPager {
+    /// Goes on with a list of which so many deliveries were read.
+    pub fn after(rows: u64) -> Self {
+        Self { other_rows: rows, ..Self::default() }
+    }
+
+    /// The number of deliveries of the list that were read.
+    pub fn rows(&self) -> u64 {
+        u64::try_from(self.seen.len()).unwrap_or(u64::MAX).saturating_add(self.other_rows)
+    }
+
     /// Adds the answer to a request, and decides the next step. Deliveries that were created before `since` are not wanted.
     pub fn advance(
         &mut self,
@@ -154,7 +164,7 @@ impl DeliveryPager {
         for delivery in &page.deliveries {
             match identity(delivery) {
                 Some(identity) => _ = self.seen.insert(identity),
-                None => self.has_nameless = true,
+                None => self.other_rows = self.other_rows.saturating_add(1),
             }
         }
         self.seen.extend(page.unknown_statuses.iter().map(|id| short_hash(id.as_str())));
@@ -169,12 +179,9 @@ impl DeliveryPager {
         self.is_end_unknown
     }
 
-    /// Returns `true` if the answers give the list more deliveries than were seen.
+    /// Returns `true` if the answers give the list more deliveries than were read.
     fn lacks_rows(&self) -> bool {
-        // Of a list that is read over several runs, this one has not seen all.
-        let began_here = self.sent.first().is_none_or(PageRequest::is_first);
-        let seen = u64::try_from(self.seen.len()).unwrap_or(u64::MAX);
-        began_here && !self.has_nameless && self.total.is_some_and(|total| total > seen)
+        self.total.is_some_and(|total| total > self.rows())
     }
 
     /// Returns `true` if the answer says that there is more than what can be asked for.

@@ -13,7 +13,7 @@ pub const DELIVERY_OVERLAP_SECS: u64 = 90 * 3_600;
 pub const DELIVERY_SETTLE_SECS: u64 = 5 * 60;
 /// Most absent events that are remembered for the next look. If there are more, the next check reads the same part of the list again.
 pub const DELIVERY_ABSENT_MAX: usize = 100;
-/// Most deliveries of which is remembered, after a crash, that they were reported.
+/// Most deliveries of which is remembered, after a crash, that they were reported. If there are more, all may be reported twice.
 pub const DELIVERY_REPORTED_MAX: usize = 1_000;
 /// Time before the first delivery from which events are searched: clocks differ, and so do time zones that a time does not name.
 pub const DELIVERY_SEARCH_MARGIN_SECS: u64 = 24 * 3_600;

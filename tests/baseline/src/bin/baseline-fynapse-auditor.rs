@@ -1,4 +1,5 @@
-//! The auditor's baseline: gets a token, reads the list of deliveries, compares it with the records, and saves its state.
+//! The auditor's baseline: saves that it has begun, gets a token, reads the list of deliveries, compares it with the records, and saves
+//! its state.
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use baseline::{BaselineInbox, key, load_sdk_config, now_ms, number, text, var};
@@ -23,6 +24,8 @@ async fn audit(
     let pk = format!("fynapse#subscription#{subscription}");
     let get = inbox.db.get_item().table_name(&inbox.table).set_key(Some(key(&pk, "check")));
     let state = get.consistent_read(true).send().await?.item;
+    let rev = state.as_ref().and_then(|state| state.get("rev")?.as_n().ok()?.parse::<u64>().ok());
+    save_state(inbox, &pk, rev, "started_at").await?;
     let secret =
         secrets.get_secret_value().secret_id(var("FYNAPSE_API_CREDENTIALS_SECRET_ID")).send().await?;
     let secret: Value = serde_json::from_str(&secret.secret_string.unwrap_or_default())?;
@@ -40,18 +43,20 @@ async fn audit(
     let keys: Vec<_> = ids.map(|id| key(&format!("fynapse#event#{id}"), "event")).collect();
     let records = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build()?;
     inbox.db.batch_get_item().request_items(&inbox.table, records).send().await?;
-    let put = inbox.db.put_item().table_name(&inbox.table).set_item(Some(key(&pk, "check")));
-    let rev = state.as_ref().and_then(|state| state.get("rev")?.as_n().ok()?.parse::<u64>().ok());
-    let put = put
-        .item("v", number(1))
-        .item("rev", number(rev.unwrap_or(0) + 1))
-        .item("checked_at", number(now_ms()));
+    save_state(inbox, &pk, Some(rev.unwrap_or(0) + 1), "checked_at").await?;
+    Ok(json!({"listed": deliveries.len()}))
+}
+
+/// Saves the state that follows `rev`, with the current time under this name.
+async fn save_state(inbox: &BaselineInbox, pk: &str, rev: Option<u64>, time: &str) -> Result<(), Error> {
+    let put = inbox.db.put_item().table_name(&inbox.table).set_item(Some(key(pk, "check")));
+    let put = put.item("v", number(1)).item("rev", number(rev.unwrap_or(0) + 1)).item(time, number(now_ms()));
     let put = match rev {
         Some(rev) => put.condition_expression("rev = :rev").expression_attribute_values(":rev", number(rev)),
         None => put.condition_expression("attribute_not_exists(pk)"),
     };
     put.item("problem", text("none")).send().await?;
-    Ok(json!({"listed": deliveries.len()}))
+    Ok(())
 }
 
 async fn json_body(request: reqwest::RequestBuilder) -> Result<Value, Error> {

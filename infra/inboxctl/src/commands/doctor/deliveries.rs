@@ -85,8 +85,8 @@ fn judge(state: &DeliveryCheckItem, now: UnixMillis) -> CheckResult {
     match state.checked_at {
         _ if is_old(Some(checked_at), CHECK_AGE_MAX) => CheckResult::fail(
             CHECK,
-            format!("no check has come to the end of the list since {}", shown(checked_at)),
-            "the first check of a long list takes hours; `pages` in the log lines of fynapse-auditor shows how it goes on",
+            format!("no check is complete since {}", shown(checked_at)),
+            "the first check of a long list takes hours: a run reads 10,000 deliveries; infra/OPERATIONS.md, \"Alarms\"",
         ),
         Some(at) => {
             let finding = format!("the last complete check began {}, and no delivery is missing", shown(at));
@@ -94,7 +94,7 @@ fn judge(state: &DeliveryCheckItem, now: UnixMillis) -> CheckResult {
         }
         None => CheckResult::warn(
             CHECK,
-            "no check has come to its end yet",
+            "no check is complete yet",
             "wait for the next runs of fynapse-auditor, every 15 minutes",
         ),
     }

@@ -227,6 +227,15 @@ fn an_empty_page_between_others_does_not_end_a_list_that_has_more_pages() {
     assert!(matches!(steps[..], [PagingStep::Fetch(_), PagingStep::Fetch(_), PagingStep::End]), "{steps:?}");
 }
 
+/// Fynapse's documents show an envelope whose totals are 0.
+#[test]
+fn totals_that_are_not_filled_in_do_not_end_a_list() {
+    let page =
+        r#"{"data":[{"id":"a","status":"DELIVERED"}],"page":0,"limit":0,"totalSize":0,"totalPages":0}"#;
+    let next = PagingStep::Fetch(PageRequest::Number { page: 1, first: 0 });
+    assert_eq!(steps(PageRequest::FIRST, &[page]), [next]);
+}
+
 #[test]
 fn a_list_that_counts_from_one_and_does_not_say_so_is_read_to_its_last_page() {
     let row = |id: &str| format!(r#"{{"data":[{{"id":"{id}","status":"DELIVERED"}}],"totalPages":3}}"#);
