@@ -229,6 +229,8 @@ async fn a_write_that_fails_keeps_no_other_from_its_report_and_is_made_up_for() 
             assert_eq!(reported(&it).await, reports, "{fault:?}");
         }
         assert_eq!(it.missed().await.len(), 3, "{fault:?}");
+        let state = it.world.item("fynapse#subscription#local-subscription", "check").await.unwrap();
+        assert!(!state.contains_key("unreported_since") && !state.contains_key("reported"), "{state:?}");
     }
 }
 
