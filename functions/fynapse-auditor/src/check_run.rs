@@ -23,7 +23,7 @@ use inbox_fynapse::{ApiError, FynapseSession};
 use crate::FynapseAuditor;
 use crate::check_summary::{CheckSummary, Problem};
 
-/// Time that the page in progress at the end of the budget may still take.
+/// Time that the request in progress at the end of the budget may still take.
 const LAST_PAGE: Duration = Duration::from_secs(5);
 
 impl FynapseAuditor {
@@ -38,6 +38,18 @@ impl FynapseAuditor {
     }
 
     async fn run_once(&self, stop_at: Instant, run: &mut CheckSummary) -> Result<(), AwsError> {
+        // Neither needs the other.
+        let (begun, session) = tokio::join!(self.begin_run(), self.begin_session(stop_at));
+        let Some((mut state, earlier_mark)) = begun? else { return Ok(()) };
+        let problem = match session {
+            Ok(session) => self.continue_check(&session, &mut state, stop_at, run).await.err(),
+            Err(problem) => Some(problem),
+        };
+        self.end_run(state, problem, earlier_mark, run).await
+    }
+
+    /// Saves that a run has begun. Returns the state, and the mark of earlier runs; `None` if another run goes on.
+    async fn begin_run(&self) -> Result<Option<(DeliveryCheckItem, Option<UnixMillis>)>, AwsError> {
         let mut state = self.checks.state(&self.subscription_id).await?;
         let earlier_mark = state.unreported_since;
         let now = self.recorder.clock().now();
@@ -45,26 +57,25 @@ impl FynapseAuditor {
         state.unreported_since.get_or_insert(now);
         if self.checks.save_state(&mut state).await? == WriteOutcome::Conflict {
             tracing::warn!(target: "auditor", "another run goes on");
-            return Ok(());
+            return Ok(None);
         }
-        let problem = self.continue_check(&mut state, stop_at, run).await.err();
-        self.end_run(state, problem, earlier_mark, run).await
+        Ok(Some((state, earlier_mark)))
     }
 
     /// Reads pages. What is read is noted in `state`.
     async fn continue_check(
         &self,
+        session: &FynapseSession,
         state: &mut DeliveryCheckItem,
         stop_at: Instant,
         run: &mut CheckSummary,
     ) -> Result<(), Problem> {
-        let session = self.begin_session().await?;
         let since = state.wanted_since();
         let (mut pager, mut here) = (DeliveryPager::after(state.progress.rows), EventsHere::default());
         while run.pages < DELIVERY_PAGES_PER_RUN && Instant::now() < stop_at {
             // A failed page is read again by the next run.
             let request = state.progress.next_page.clone();
-            let (asked, page) = match self.read_page(&session, request, stop_at).await {
+            let (asked, page) = match self.read_page(session, request, stop_at).await {
                 Ok(read) => read,
                 // The page after the last one.
                 Err(Problem::Api(ApiError::NotFound | ApiError::Declined(_)))
@@ -107,7 +118,7 @@ impl FynapseAuditor {
         Ok(())
     }
 
-    async fn begin_session(&self) -> Result<FynapseSession, Problem> {
+    async fn begin_session(&self, stop_at: Instant) -> Result<FynapseSession, Problem> {
         const UNAVAILABLE: &str = "credentials_unavailable";
         /// Errors that are about the secret, or the permission to read it.
         const OF_SECRET: [&str; 4] = [
@@ -132,7 +143,10 @@ impl FynapseAuditor {
             metrics::CREDENTIALS_EXPIRING.add(1);
             tracing::warn!(target: "auditor", "the credentials for Fynapse's API end within two weeks");
         }
-        Ok(self.client.session(credentials))
+        let session = self.client.session(credentials);
+        let begun = timeout_at(stop_at + LAST_PAGE, session.begin()).await;
+        begun.map_err(|_| Problem::TimedOut)?.map_err(Problem::Api)?;
+        Ok(session)
     }
 
     /// Reads a page. If the first one of a list is declined, it is asked for in another way. Returns the request that was answered.

@@ -116,7 +116,7 @@ impl Problem {
             Self::UnknownStatuses => {
                 "no delivery of the list has a documented status: PENDING, DELIVERED, DEAD_LETTER or CANCELLED".to_owned()
             }
-            Self::TimedOut => "the page took longer than the run".to_owned(),
+            Self::TimedOut => "Fynapse's answer took longer than the run".to_owned(),
             Self::Aws(error) => error.to_string(),
         }
     }

@@ -15,6 +15,7 @@ use inbox_aws::clients::Clients;
 use inbox_aws::clock::Clock;
 use inbox_aws::config::{AWS_ENDPOINT_URL, CommonConfig, ConfigError, Env};
 use inbox_aws::event_recorder::EventRecorder;
+use inbox_aws::secrets::fetch_stored_secret;
 use inbox_aws::stores::{DeliveryChecks, EventStore};
 use inbox_core::id::Id;
 use inbox_core::limits::{AUDITOR_BUDGET_SECS, AUDITOR_RESERVE_MS};
@@ -85,6 +86,11 @@ impl FynapseAuditor {
             secret_id: config.secret_id.clone(),
             subscription_id: config.subscription_id.clone(),
         }
+    }
+
+    /// Opens the connection to Secrets Manager, so that the first run need not wait for it.
+    pub async fn warm_up(&self) {
+        let _ = fetch_stored_secret(&self.secrets, &self.secret_id).await;
     }
 
     /// Checks deliveries once within `time_left` of the invocation, and returns the counts as JSON. The invocation's payload is not

@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     let common = &config.common;
     let process = boot(common).await?;
     let auditor = FynapseAuditor::new(&config, &process.clients, Clock::system());
-    process.clients.warm_up(&common.table, &common.queue_url, async {}).await;
+    process.clients.warm_up(&common.table, &common.queue_url, auditor.warm_up()).await;
     process
         .run(async |event: LambdaEvent<Value>| auditor.handle(time_left(event.context.deadline())).await)
         .await

@@ -99,6 +99,11 @@ pub struct FynapseSession {
 }
 
 impl FynapseSession {
+    /// Fetches the token, which the first call would fetch otherwise.
+    pub async fn begin(&self) -> Result<(), ApiError> {
+        self.current_token().await.map(drop)
+    }
+
     /// Reads a page of the deliveries of a subscription. The answer's form is not documented, so it is returned as it is.
     pub async fn deliveries(&self, subscription_id: &Id, page: &PageRequest) -> Result<Vec<u8>, ApiError> {
         let mut url = self.endpoint(&["subscriptions", subscription_id.as_str(), "deliveries"])?;
