@@ -88,9 +88,10 @@ impl FynapseAuditor {
         run: &mut CheckSummary,
         stop_at: Instant,
     ) -> Result<(), Problem> {
-        let not_here = unmatched.iter().filter(|it| here.presence_of(it) != Presence::Here);
-        let known = self.checks.known_missed(not_here.filter_map(|it| it.reference())).await?;
-        for delivery in unmatched {
+        let unmatched: Vec<_> = unmatched.iter().map(|it| (*it, here.presence_of(it))).collect();
+        let not_here = unmatched.iter().filter(|(_, presence)| *presence != Presence::Here);
+        let known = self.checks.known_missed(not_here.filter_map(|(it, _)| it.reference())).await?;
+        for (delivery, presence) in unmatched {
             // The rest is judged by the next run, which reads the page again.
             if Instant::now() >= stop_at {
                 return Err(Problem::TimedOut);
@@ -104,7 +105,7 @@ impl FynapseAuditor {
                 continue;
             }
             let now = self.recorder.clock().now();
-            match judge(delivery, here.presence_of(delivery), state.absent_since(reference), now) {
+            match judge(delivery, presence, state.absent_since(reference), now) {
                 Finding::Waits => {}
                 Finding::Settled => state.forget_absent(reference),
                 Finding::NotComparable => run.not_comparable += 1,

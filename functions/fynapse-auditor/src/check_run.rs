@@ -187,10 +187,12 @@ impl FynapseAuditor {
         state.ran_at = Some(now);
         if let Some(problem) = &problem {
             run.note_problem(problem);
-            state.progress.failed_runs += 1;
-            if problem.attempts_of_page().is_some_and(|most| state.progress.failed_runs >= most) {
-                // What is before the page is read again, and so are new deliveries.
-                state.progress = CheckProgress::default();
+            if let Some(most) = problem.attempts_of_page() {
+                state.progress.failed_runs += 1;
+                if state.progress.failed_runs >= most {
+                    // What is before the page is read again, and so are new deliveries.
+                    state.progress = CheckProgress::default();
+                }
             }
         }
         // Once a check need not be repeated, it has read again, and reported, what earlier runs had found.

@@ -119,6 +119,10 @@ async fn a_check_goes_on_after_a_failure_that_is_not_the_pages() {
         for _ in 0..runs {
             assert_eq!(it.run_auditor().await["is_complete"], false);
         }
+        if status != 503 {
+            it.fynapse.configure(|list| list.scripted = Some((503, String::new())));
+            assert_eq!(it.run_auditor().await["problem"], "unavailable", "the first one of this page");
+        }
         it.fynapse.configure(|list| list.scripted = None);
         let last = json!({"pages": 1, "listed": {"PENDING": 1}, "is_complete": true});
         assert_eq!(counts(&it.run_auditor().await), last, "{status}");

@@ -42,6 +42,16 @@ async fn found(it: &FynapseWorld) -> Value {
     counts
 }
 
+/// The number of lost events that each of so many runs finds.
+async fn lost_in_runs(it: &FynapseWorld, runs: usize) -> Vec<u64> {
+    let mut lost = Vec::new();
+    for _ in 0..runs {
+        lost.push(it.run_auditor().await["lost"].as_u64().unwrap());
+        it.world.advance(MINUTE * 15);
+    }
+    lost
+}
+
 fn everything() -> Value {
     json!({"listed": {"DEAD_LETTER": 1, "DELIVERED": 13}, "missed": 1, "lost": 1, "is_complete": true})
 }
@@ -165,11 +175,7 @@ async fn however_many_are_lost_all_are_found() {
     }
     it.world.advance(HOUR * 24 * 6);
     it.fynapse.configure(|list| list.page_rows = 300);
-    let mut lost = 0;
-    for _ in 0..8 {
-        lost += it.run_auditor().await["lost"].as_u64().unwrap();
-        it.world.advance(MINUTE * 15);
-    }
+    let lost: u64 = lost_in_runs(&it, 8).await.iter().sum();
     assert_eq!((lost, it.missed().await.len()), (250, 250));
     let state = it.world.item("fynapse#subscription#local-subscription", "check").await.unwrap();
     assert_eq!(number(&state, "check_started_at"), None, "the last check need not be repeated");
@@ -186,11 +192,7 @@ async fn however_many_are_lost_all_are_found_in_a_check_of_several_runs() {
     }
     it.world.advance(HOUR * 24 * 6);
     it.fynapse.configure(|list| list.page_rows = 1);
-    let mut lost = 0;
-    for _ in 0..12 {
-        lost += it.run_auditor().await["lost"].as_u64().unwrap();
-        it.world.advance(MINUTE * 15);
-    }
+    let lost: u64 = lost_in_runs(&it, 12).await.iter().sum();
     assert_eq!((lost, it.missed().await.len()), (130, 130));
 }
 
